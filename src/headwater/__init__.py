@@ -1,0 +1,1 @@
+"""Keeps machine-learning models fresh from event streams."""

@@ -1,0 +1,65 @@
+"""What the HTTP layer asks of whatever computes answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from headwater.core.batch import Bools, Floats, Frame, Ints
+from headwater.core.schema import Schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """Rows for one model to answer.
+
+    Attributes:
+        rows: The fields of the model's `on` stream; a field that the caller left out is a column of nulls. The key
+            column is always there.
+        given: Names of the fields that the caller gave. Only the key: a row already in the log is asked for.
+        time: Event time of each row in ms since 1970 UTC; None means the newest event time that the loop has seen.
+        explain: Also return each feature's exact share of the score.
+    """
+
+    rows: Frame
+    given: frozenset[str]
+    time: Ints | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """One version's answer to all rows of a question.
+
+    Attributes:
+        line: The line that answered.
+        seq: The answer is what the fold says after the events before this `seq`; `line@seq` names it.
+        score: float64[n]; a probability for loss "log", the expected value for loss "squared".
+        stored: bool[n]; true where the row was in the log and its stored vector was used.
+        shares: With `explain`: for each row, feature name -> share; they and "intercept" add up to the linear
+            predictor (log odds for loss "log").
+    """
+
+    line: str
+    seq: int
+    score: Floats
+    stored: Bools
+    shares: list[dict[str, float]] | None = None
+
+
+class Answerer(Protocol):
+    """Computes answers from what the learner has published; safe to call from several threads."""
+
+    def models(self) -> dict[str, Schema]:
+        """Model name -> the schema of the stream it answers on."""
+
+    def answer(self, model: str, question: Question) -> Answer:
+        """Answer all rows from one consistent view.
+
+        Raises:
+            KeyError: No such model.
+            Retryable: Nothing is published yet.
+        """
+
+    def status(self) -> dict[str, object]:
+        """What the learner last said of itself: `seq`, `published_us`, `time_ms` (event-time high mark), metrics, counts."""
