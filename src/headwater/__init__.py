@@ -1,1 +1,40 @@
-"""Keeps machine-learning models fresh from event streams."""
+"""Headwater keeps machine-learning models fresh from event streams.
+
+    events -> log -> features -> score -> judge -> learn -> publish -> /predict
+               ^                                                          |
+               +----------------- answers and outcomes -------------------+
+
+Declare streams as `Event` classes, what a model may look at as features, what turns out to be true as a `label`, and put
+them into an `App`. `headwater run app.py` serves it; `headwater replay app.py --input ...` judges it on history.
+"""
+
+from headwater.app import AnyFeature, App, Model, Publish, every, every_labels, once
+from headwater.core.errors import DeclarationError, Fatal, HeadwaterError, Retryable
+from headwater.core.event import Event, Field
+from headwater.core.expressions import Expr
+from headwater.evaluation.labels import NEGATIVE, UNKNOWN, label
+from headwater.features.aggregates import (
+    category,
+    count,
+    ewma,
+    ewma_variance,
+    hour,
+    last,
+    max,  # noqa: A004 - hw.max reads as the field's word
+    mean,
+    min,  # noqa: A004
+    since,
+    sum,  # noqa: A004
+    variance,
+    weekday,
+    zscore,
+)
+from headwater.learning.linear import Linear
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Event", "Expr", "Fatal", "Field", "HeadwaterError", "Linear", "Model",
+    "Publish", "Retryable", "category", "count", "every", "every_labels", "ewma", "ewma_variance", "hour", "label", "last",
+    "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
+]  # fmt: skip

@@ -61,6 +61,19 @@ class WrongState(Fatal):
     """A state directory belongs to another app, format or machine."""
 
 
+class EventsDropped(Fatal):
+    """Rows that a reader asks for are no longer retained."""
+
+    def __init__(self, seq: int, first: int) -> None:
+        self.seq, self.first = seq, first
+        super().__init__(
+            "these events have been dropped by retention",
+            where=f"log, seq {seq}",
+            expected=f"at least {first}, the first retained seq",
+            next_step="Start from a checkpoint at or after it, and let retention keep what readers still need.",
+        )
+
+
 class DiskFull(Retryable):
     """No room to make an append durable. Nothing was acknowledged; serving goes on."""
 

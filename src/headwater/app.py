@@ -1,0 +1,264 @@
+"""What a user declares: streams, features, labels, models, an app. Pure description: nothing here runs.
+
+    late = Model("late", on=Departure, features=[...], label=label(...), learner=Linear(loss="log"))
+    app = App("flights", models=[late])
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headwater.core.duration import parse_ms
+from headwater.core.errors import DeclarationError, nearest
+from headwater.core.event import EventType
+from headwater.core.expressions import Expr, FieldRef, check, is_text, owner
+from headwater.core.schema import Schema
+from headwater.evaluation.labels import Label
+from headwater.features.aggregates import Aggregate, Category, Feature, Numeric, last
+from headwater.features.plan import Plan, Planner
+from headwater.learning.linear import Linear
+
+_NAME = r"[a-z][a-z0-9_]{0,62}"
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """When a version is registered, or a twin is given the live weights. One of the three is set.
+
+    Attributes:
+        every_ms: At each multiple of this event time since 1970, moved by `offset_ms`.
+        every_labels: After each so many labels.
+        once_scored: Once, before the question of this number (from 0) is scored.
+    """
+
+    every_ms: int = 0
+    offset_ms: int = 0
+    every_labels: int = 0
+    once_scored: int = -1
+
+    def describe(self) -> str:
+        if self.every_ms:
+            return f"every {self.every_ms} ms + {self.offset_ms} ms"
+        return f"every {self.every_labels} labels" if self.every_labels else f"once after {self.once_scored} questions"
+
+
+def every(interval: str, *, utc_offset: str = "0h") -> Publish:
+    """At fixed event times: `every("1d", utc_offset="-5h")` is midnight in New York (winter)."""
+    span = parse_ms(interval)
+    if span <= 0:
+        raise DeclarationError("an interval must be positive", where="hw.every", got=interval)
+    shift = -parse_ms(utc_offset[1:]) if utc_offset.startswith("-") else parse_ms(utc_offset)
+    return Publish(every_ms=span, offset_ms=-shift % span)
+
+
+def every_labels(n: int) -> Publish:
+    """After every n labels."""
+    if n < 1:
+        raise DeclarationError("a number of labels must be positive", where="hw.every_labels", got=str(n))
+    return Publish(every_labels=n)
+
+
+def once(*, after: int) -> Publish:
+    """Once, when `after` questions have been asked."""
+    if after < 0:
+        raise DeclarationError("a number of questions cannot be negative", where="hw.once", got=str(after))
+    return Publish(once_scored=after)
+
+
+AnyFeature = Feature | Expr[Any] | list[Aggregate]
+
+
+@dataclass(eq=False)
+class Model:
+    """One question, asked of each event of a stream, and a line that learns to answer it.
+
+    Attributes:
+        name: A lower-case word; the line's name and its URL part.
+        on: The stream; each of its events is scored once.
+        features: What the answer may depend on; fields of `on` count as numbers.
+        label: What turns out to be true, and when.
+        learner: How the line learns.
+        baseline_by: Whose last outcome "no change" repeats: fields of the labelling stream; None: the last of all.
+        baseline_at: The same entity's fields on the `on` stream, where names differ.
+        versions: When the live line is registered as a version.
+        twins: Name -> when that twin is given the live weights. Twins are judged beside the line, and cost one dot
+            product a question.
+    """
+
+    name: str
+    on: EventType
+    features: Sequence[AnyFeature]
+    label: Label
+    learner: Linear = field(default_factory=Linear)
+    baseline_by: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
+    baseline_at: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
+    versions: Publish = field(default_factory=lambda: every("1d"))
+    twins: dict[str, Publish] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_name(self.name, "a model's name")
+        for twin in self.twins:
+            _check_name(twin, f"a twin's name of model {self.name}")
+            if twin in ("live", "no_change"):
+                raise DeclarationError("a twin has a name that is taken", where=self.name, got=twin)
+        if not isinstance(self.on, EventType) or not hasattr(self.on, "schema"):
+            raise DeclarationError("a model is asked on a stream", where=self.name, expected="an hw.Event class", got=repr(self.on))
+        self.features = _flatten(self.features, self.name, self.on.schema)
+        if not self.features:
+            raise DeclarationError("a model without features cannot learn", where=self.name, next_step="Add a field of its stream.")
+        if self.label.on.stream != self.on.schema.stream:
+            raise DeclarationError(
+                "the label is joined to another stream than the model's", where=self.name,
+                expected=f"label(on=<field of {self.on.schema.stream}>)", got=self.label.on.text(),
+            )  # fmt: skip
+        self._baseline = last(self.label.value, by=self.baseline_by, at=self.baseline_at)
+
+    @property
+    def schema(self) -> Schema:
+        """The scored stream's schema."""
+        return self.on.schema
+
+    @property
+    def baseline(self) -> Aggregate:
+        """The last outcome, as a feature."""
+        assert isinstance(self._baseline, Aggregate)
+        return self._baseline
+
+    @property
+    def numbers(self) -> list[Aggregate | Numeric]:
+        """The features that are numbers, in order."""
+        return [f for f in self.features if isinstance(f, Aggregate | Numeric)]
+
+    @property
+    def categories(self) -> list[Category]:
+        """The features that are hashed categories, in order."""
+        return [f for f in self.features if isinstance(f, Category)]
+
+    @property
+    def experts(self) -> list[str]:
+        """Who is judged, in the order of scores."""
+        return ["live", *self.twins, "no_change"]
+
+    def describe(self) -> dict[str, Any]:
+        """The declaration as plain data: equal data, equal model."""
+        numbers: list[str] = []
+        for f in self.numbers:
+            numbers.append(f.name if isinstance(f, Numeric) else f"{f.keeper} {f.read.name}[{f.nth}] {f.prior} {f.prior_weight}")
+        return {
+            "name": self.name, "on": self.schema.stream, "numbers": numbers, "categories": [c.name for c in self.categories],
+            "label": [self.label.value.text(), self.label.join.text(), self.label.on.text(), self.label.within_ms, self.label.missing.value],
+            "learner": self.learner.describe(), "baseline": str(self.baseline.keeper),
+            "versions": self.versions.describe(), "twins": {n: p.describe() for n, p in self.twins.items()},
+        }  # fmt: skip
+
+
+def _check_name(name: str, what: str) -> None:
+    if not re.fullmatch(_NAME, name):
+        raise DeclarationError(f"{what} is not usable in files and URLs", where=name, expected=_NAME, got=repr(name))
+
+
+def _flatten(features: Iterable[AnyFeature], model: str, on: Schema) -> list[Feature]:
+    out: list[Feature] = []
+    for given in features:
+        for feature in given if isinstance(given, list) else [given]:
+            out.append(_feature(feature, model, on))
+    names = [f.name for f in out]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise DeclarationError("a feature is given twice", where=model, got=twice[0])
+    return out
+
+
+def _feature(feature: Feature | Expr[Any], model: str, on: Schema) -> Feature:
+    if isinstance(feature, Expr):
+        check(feature)
+        if is_text(feature):
+            raise DeclarationError(
+                "a text is given as a number", where=f"{model}: {feature.text()}", next_step=f"Write hw.category({feature.text()})."
+            )
+        feature = Numeric(feature.text(), feature)
+    if isinstance(feature, EventType):
+        raise DeclarationError("a stream is given as a feature", where=model, next_step="Give one of its fields.")
+    if not isinstance(feature, Aggregate | Category | Numeric):
+        raise DeclarationError("this is no feature", where=model, expected="a field, hw.category, hw.mean, ...", got=repr(feature))
+    exprs = feature.exprs if isinstance(feature, Category) else (feature.expr,) if isinstance(feature, Numeric) else ()
+    for expr in exprs:
+        if expr.stream != on.stream:
+            raise DeclarationError(
+                "a feature uses a field that is not known when the question is asked", where=f"{model}: {feature.name}",
+                expected=f"fields of {on.stream}", got=f"a field of {expr.stream}",
+                next_step="Aggregate the other stream: hw.last(..., by=...), hw.mean(..., by=...).",
+            )  # fmt: skip
+    return feature
+
+
+class App:
+    """Models and the streams they need.
+
+    Attributes:
+        name: A lower-case word; state directories are bound to it.
+        models: By name.
+        streams: By name, in the order that breaks ties of event time: outcomes before questions, then as declared.
+        plan: The compiled features of all models.
+    """
+
+    def __init__(self, name: str, *, models: Sequence[Model], streams: Sequence[EventType] = ()) -> None:
+        _check_name(name, "an app's name")
+        if not models:
+            raise DeclarationError("an app needs a model", where=name)
+        self.name = name
+        self.models = {m.name: m for m in models}
+        if len(self.models) < len(models):
+            raise DeclarationError("two models have the same name", where=name, got=", ".join(m.name for m in models))
+        self.streams = _streams(models, streams)
+        self.plan, self.columns = self._compile()
+
+    def _compile(self) -> tuple[Plan, dict[str, ModelColumns]]:
+        planner = Planner(list(self.streams.values()))
+        columns = {}
+        for model in self.models.values():
+            numbers = [
+                planner.number(f.expr) if isinstance(f, Numeric) else planner.aggregate(f, model.schema) for f in model.numbers
+            ]
+            baseline = planner.aggregate(model.baseline, model.schema)
+            columns[model.name] = ModelColumns(tuple(numbers), baseline, planner.value(model.label.value))
+        return planner.plan(), columns
+
+    def model(self, name: str) -> Model:
+        """A model by name; an unknown name lists the nearest."""
+        if name not in self.models:
+            raise DeclarationError("no such model", where=self.name, got=name, next_step=nearest(name, self.models))
+        return self.models[name]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the whole declaration; state directories and versions carry it."""
+        body = {"name": self.name, "streams": [s.fingerprint() for s in self.streams.values()]}
+        models = [m.describe() for m in self.models.values()]
+        return hashlib.sha256(json.dumps([body, models], sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelColumns:
+    """Where a model's vector is in the plan's matrices: feature columns of numbers and baseline, value column of the label."""
+
+    numbers: tuple[int, ...]
+    baseline: int
+    label: int
+
+
+def _streams(models: Sequence[Model], declared: Sequence[EventType]) -> dict[str, Schema]:
+    """The declared streams and those that models use; at equal event time, outcomes come before questions."""
+    known = {e.schema.stream: e.schema for e in declared}
+    for model in models:
+        used = [model.schema, owner(model.label.value).schema]
+        used += [f.source for f in model.numbers if isinstance(f, Aggregate)]
+        for schema in used:
+            if known.setdefault(schema.stream, schema) != schema:
+                raise DeclarationError("two classes declare one stream", where=model.name, got=schema.stream)
+    questions = {m.schema.stream for m in models} - {m.label.value.stream for m in models}
+    return dict(sorted(known.items(), key=lambda item: item[0] in questions))

@@ -1,0 +1,164 @@
+"""How a user declares a stream: a class with typed fields.
+
+    class Departure(Event, key="flight_id", lateness="1h"):
+        flight_id: Field[str]
+        distance: Field[float]
+
+On the class, `Departure.distance` is an expression to build features from; on an instance it is the value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import types
+import typing
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform, overload
+
+from headwater.core.duration import parse_ms
+from headwater.core.errors import DeclarationError, nearest
+from headwater.core.expressions import FieldRef
+from headwater.core.schema import FieldSpec, Kind, Schema
+
+T = TypeVar("T")
+
+_KINDS: dict[object, Kind] = {float: Kind.FLOAT, int: Kind.INT, bool: Kind.BOOL, str: Kind.STR}
+_ENVELOPE = {"id", "source", "time", "stream"}
+
+
+class Field(Generic[T]):
+    """A field of an event: an expression on the class, a value on an instance."""
+
+    def __init__(self, ref: FieldRef[T]) -> None:
+        self.ref = ref
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> FieldRef[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> FieldRef[T] | T:
+        if instance is None:
+            return self.ref
+        value: T = instance.__dict__[self.ref.spec.name]
+        return value
+
+    def __set__(self, instance: object, value: T) -> None:
+        instance.__dict__[self.ref.spec.name] = value
+
+
+@dataclass_transform(kw_only_default=True)
+class EventType(type):
+    """Turns annotations into a `Schema` and into expressions."""
+
+    schema: Schema
+
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], space: dict[str, Any], *, key: str = "", lateness: str = "0s",
+        max_ahead: str = "1d", stream: str = "", major: int = 1,
+    ) -> EventType:  # fmt: skip
+        made = super().__new__(cls, name, bases, space)
+        if not bases:
+            return made
+        stream = stream or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        fields = tuple(_spec(made, field, hint) for field, hint in _hints(made).items())
+        _check(name, stream, key, fields)
+        late_ms, ahead_ms = parse_ms(lateness), parse_ms(max_ahead)
+        made.schema = Schema(stream, fields, key, lateness_ms=late_ms, max_ahead_ms=ahead_ms, major=major)
+        for spec in fields:
+            setattr(made, spec.name, Field(FieldRef(stream, spec, made)))
+        return made
+
+    def __init__(cls, name: str, bases: tuple[type, ...], space: dict[str, Any], **_: Any) -> None:
+        super().__init__(name, bases, space)
+
+    if not TYPE_CHECKING:  # a type checker must go on refusing unknown names by itself
+
+        def __getattr__(cls, name: str) -> Any:
+            if name.startswith("_") or name == "schema":
+                raise AttributeError(name)
+            known = [f.name for f in cls.schema.fields]
+            raise DeclarationError(f"no field {name}", where=cls.__name__, next_step=nearest(name, known))
+
+
+def _hints(made: type) -> dict[str, Any]:
+    """The class's own annotations, evaluated in its module."""
+    own = {n: hint for n, hint in inspect.get_annotations(made).items() if not n.startswith("_")}
+    module = sys.modules.get(made.__module__)
+    try:
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__=own), vars(module) if module else {})
+    except NameError as error:
+        raise DeclarationError(f"an annotation is not known here: {error}", where=made.__name__) from error
+
+
+def _spec(made: type, name: str, hint: Any) -> FieldSpec:
+    where = f"{made.__name__}.{name}"
+    if typing.get_origin(hint) is not Field:
+        raise DeclarationError(
+            "a field has the wrong annotation", where=where, expected="hw.Field[...]", got=str(hint),
+            next_step=f"Write {name}: hw.Field[float].",
+        )  # fmt: skip
+    (inner,) = typing.get_args(hint)
+    nullable = False
+    if typing.get_origin(inner) in (types.UnionType, typing.Union):
+        rest = [a for a in typing.get_args(inner) if a is not type(None)]
+        nullable, inner = len(rest) < len(typing.get_args(inner)), rest[0] if len(rest) == 1 else inner
+    if inner not in _KINDS:
+        raise DeclarationError(
+            "a field has a type that no column can hold", where=where,
+            expected="float, int, bool or str, each with | None if it may be missing", got=str(inner),
+        )  # fmt: skip
+    default = made.__dict__.get(name)
+    return FieldSpec(name, _KINDS[inner], nullable, default, required=not nullable and name not in made.__dict__)
+
+
+def _check(name: str, stream: str, key: str, fields: tuple[FieldSpec, ...]) -> None:
+    names = [f.name for f in fields]
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", stream):
+        raise DeclarationError("a stream's name is not usable in files and URLs", where=name, expected="[a-z][a-z0-9_]*", got=stream)
+    taken = sorted(_ENVELOPE.intersection(names))
+    if taken:
+        raise DeclarationError(
+            f"the field name {taken[0]} belongs to the envelope of every event", where=name,
+            next_step=f"Rename it, for example to {stream}_{taken[0]}.",
+        )  # fmt: skip
+    if not key:
+        raise DeclarationError(
+            "an event needs a key", where=name, expected='class ...(hw.Event, key="field")', next_step=nearest(key, names)
+        )
+    if key not in names:
+        raise DeclarationError("the key is not a field", where=name, expected="a field", got=key, next_step=nearest(key, names))
+    spec = fields[names.index(key)]
+    if spec.nullable or spec.kind in (Kind.FLOAT, Kind.BOOL):
+        raise DeclarationError(
+            "this field cannot be a key", where=f"{name}.{key}", expected="Field[str] or Field[int]", got=f"{spec.kind.value}, nullable={spec.nullable}",
+        )  # fmt: skip
+
+
+class Event(metaclass=EventType):
+    """Base of all streams' classes. Options: `key`, `lateness`, `max_ahead`, `stream`, `major`."""
+
+    schema: ClassVar[Schema]
+
+    def __init__(self, **values: Any) -> None:
+        specs = {f.name: f for f in self.schema.fields}
+        for name in values:
+            if name not in specs:
+                raise TypeError(f"{type(self).__name__} has no field {name}. {nearest(name, specs)}")
+        for name, spec in specs.items():
+            if name not in values and spec.required:
+                raise TypeError(f"{type(self).__name__} needs the field {name}")
+            self.__dict__[name] = values.get(name, spec.default)
+
+    def replace(self, **values: Any) -> Self:
+        """A copy with some fields changed."""
+        return type(self)(**{**self.__dict__, **values})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, *self.__dict__.values()))

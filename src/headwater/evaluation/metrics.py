@@ -1,0 +1,137 @@
+"""Prequential metrics: what each expert's scores were worth, overall and over the last 10,000 labels.
+
+AUC is kept as a histogram of scores by label (1,024 bins; exact to about 1e-4). Beside every accuracy stands kappa-temporal
+(Zliobaite et al. 2015): how much better than "as last time".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headwater.core.batch import Floats, Ints
+from headwater.core.compiled import inline
+
+N, LOG_LOSS, SQUARED_ERROR, ABSOLUTE_ERROR, CORRECT, SCORE_SUM, LABEL_SUM, LABEL_SQUARES = range(8)
+BINS = 1024
+LAST_PANE, LAST_PANES = 1_000, 10
+_EPS = 1e-15
+
+
+@inline
+def judge(y: float, base: float, scores: Floats, squared: float, sign: float, sums: Floats, hist: Ints) -> None:
+    """Add (sign 1) or take back (sign -1) one label's verdict on every expert; the last one is "no change".
+
+    No change is right where the last outcome, `base`, is the label; its score is the share of yes after such an outcome.
+    """
+    last = scores.size - 1
+    for e in range(scores.size):
+        p = scores[e]
+        error = p - y
+        sums[e, N] += sign
+        sums[e, SQUARED_ERROR] += sign * error * error
+        sums[e, ABSOLUTE_ERROR] += sign * abs(error)
+        sums[e, SCORE_SUM] += sign * p
+        sums[e, LABEL_SUM] += sign * y
+        sums[e, LABEL_SQUARES] += sign * y * y
+        if squared:
+            continue
+        q = min(max(p, _EPS), 1.0 - _EPS)
+        sums[e, LOG_LOSS] -= sign * (y * np.log(q) + (1.0 - y) * np.log(1.0 - q))
+        said = base if e == last and not np.isnan(base) else p
+        right = (said >= 0.5) == (y >= 0.5)
+        sums[e, CORRECT] += sign * right
+        hist[e, int(y >= 0.5), min(int(q * 1024.0), 1023)] += int(sign)
+
+
+class Metrics:
+    """The running sums of all experts.
+
+    Attributes:
+        sums: float64[experts, 8].
+        hist: int64[experts, 2, BINS].
+        panes, pane_hist: The same for each of the last 10 blocks of 1,000 labels.
+    """
+
+    def __init__(self, experts: list[str]) -> None:
+        n = len(experts)
+        self.experts = experts
+        self.sums: Floats = np.zeros((n, 8))
+        self.hist: Ints = np.zeros((n, 2, BINS), np.int64)
+        self.panes: Floats = np.zeros((LAST_PANES, n, 8))
+        self.pane_hist: Ints = np.zeros((LAST_PANES, n, 2, BINS), np.int64)
+
+    def arrays(self) -> dict[str, Any]:
+        return {"sums": self.sums, "hist": self.hist, "panes": self.panes, "pane_hist": self.pane_hist}
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        for name, mine in self.arrays().items():
+            mine[...] = arrays[name]
+
+    def report(self, squared: bool) -> dict[str, dict[str, dict[str, float]]]:
+        """{"overall": {expert: {metric: value}}, "recent": ...}."""
+        recent = (self.panes.sum(axis=0), self.pane_hist.sum(axis=0))
+        return {"overall": self._report(self.sums, self.hist, squared), "recent": self._report(*recent, squared)}
+
+    def _report(self, sums: Floats, hist: Ints, squared: bool) -> dict[str, dict[str, float]]:
+        out = {}
+        unchanged = sums[-1]
+        for e, name in enumerate(self.experts):
+            if sums[e, N] == 0:
+                continue
+            out[name] = _regression(sums[e], unchanged) if squared else _binary(sums[e], hist[e], unchanged)
+        return out
+
+
+def _binary(sums: Floats, hist: Ints, unchanged: Floats) -> dict[str, float]:
+    n = sums[N]
+    accuracy, same = float(sums[CORRECT] / n), float(unchanged[CORRECT] / n)
+    return {
+        "n": float(n),
+        "log_loss": float(sums[LOG_LOSS] / n),
+        "brier": float(sums[SQUARED_ERROR] / n),
+        "accuracy": accuracy,
+        "kappa_temporal": (accuracy - same) / (1.0 - same) if same < 1.0 else 0.0,
+        "auc": auc_of_histogram(hist),
+        "mean_score": float(sums[SCORE_SUM] / n),
+        "mean_label": float(sums[LABEL_SUM] / n),
+    }
+
+
+def _regression(sums: Floats, unchanged: Floats) -> dict[str, float]:
+    n = sums[N]
+    mae, same = float(sums[ABSOLUTE_ERROR] / n), float(unchanged[ABSOLUTE_ERROR] / n)
+    return {
+        "n": float(n),
+        "mae": mae,
+        "rmse": float(np.sqrt(max(sums[SQUARED_ERROR] / n, 0.0))),
+        "mae_ratio_to_no_change": mae / same if same > 0 else 0.0,
+        "mean_score": float(sums[SCORE_SUM] / n),
+        "mean_label": float(sums[LABEL_SUM] / n),
+    }
+
+
+def auc_of_histogram(hist: Ints) -> float:
+    """Area under the ROC curve from counts int64[2, bins]; ties within a bin count half. NaN with one class only."""
+    negatives, positives = hist[0].astype(np.float64), hist[1].astype(np.float64)
+    pairs = negatives.sum() * positives.sum()
+    if pairs == 0:
+        return float("nan")
+    below = np.cumsum(negatives) - negatives
+    return float((positives * (below + 0.5 * negatives)).sum() / pairs)
+
+
+def exact_auc(labels: Floats, scores: Floats) -> float:
+    """Area under the ROC curve by ranks, ties counted half. NaN with one class only."""
+    positive = labels >= 0.5  # noqa: PLR2004
+    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    if n_pos == 0 or n_neg == 0:
+        return float("nan")
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    last = np.searchsorted(ordered, ordered, side="right")
+    ranks = np.empty(labels.size)
+    ranks[order] = (first + last + 1) / 2.0
+    return float((ranks[positive].sum() - n_pos * (n_pos + 1) / 2.0) / (n_pos * n_neg))

@@ -1,0 +1,193 @@
+"""Score first, judge, then learn: the sequential heart of the fold.
+
+`fold_model` walks a batch in log order. An event of the `on` stream is scored by every expert (the live line, its twins,
+no change) and waits in the ring of pending rows. An event of the labelling stream finds its question, judges every
+expert's *earlier* score, and teaches the live line. The walk stops before an event at which something is due (midnight,
+a count), so that the caller can publish at exactly that place whatever the batches are.
+
+A pending row: time, seq, label (NaN: none yet), baseline value, scores of live, twins, no change; numbers; category rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwater.core.batch import Bytes, Floats, Ints
+from headwater.core.compiled import inline, kernel
+from headwater.core.hashing import Hashes
+from headwater.evaluation.metrics import LAST_PANE, judge
+from headwater.learning.kernels import SQUARED, learn, link, predictor
+
+TIME, SEQ, LABEL, BASE, SCORES = range(5)
+
+# ints of a model's state
+HEAD, SIZE, CLOCK, SCORED, LABELLED, CORRECTED, REPEATED, UNMATCHED, EXPIRED, SUPERSEDED, NULLS, N_INTS = range(12)
+# alarms: stop before the first event ...
+AT_TIME, AT_SCORED, AT_LABELLED = range(3)
+# what a judged row says: place of the question, its time, label, kind, place of the label; then the scores
+J_SEQ, J_TIME, J_LABEL, J_KIND, J_BY, J_SCORES = range(6)
+FIRST, CORRECTION, BY_EXPIRY = range(3)
+
+
+@inline
+def _probe(index: Ints, known: Hashes, key: np.uint64) -> int:
+    """Position in the index of a key, or of the free place where it belongs."""
+    mask = np.uint64(index.size - 1)
+    h = key & mask
+    while index[h] != 0 and known[index[h] - 1] != key:
+        h = (h + np.uint64(1)) & mask
+    return int(h)
+
+
+@inline
+def _forget(index: Ints, known: Hashes, row: int) -> None:
+    """Take a ring row out of the index, closing the gap (Knuth 6.4, algorithm R)."""
+    mask = np.uint64(index.size - 1)
+    h = np.uint64(_probe(index, known, known[row]))
+    if index[h] != row + 1:
+        return  # a newer question with the same key is there
+    hole = h
+    while True:
+        index[hole] = 0
+        while True:
+            h = (h + np.uint64(1)) & mask
+            if index[h] == 0:
+                return
+            home = known[index[h] - 1] & mask
+            if ((h - home) & mask) >= ((h - hole) & mask):
+                break
+        index[hole] = index[h]
+        hole = h
+
+
+@inline
+def _no_change(table: Floats, base: float, squared: float) -> float:
+    """What "as last time" says: for yes/no the share of yes after this last outcome; else the last value itself."""
+    if squared:
+        return base if not np.isnan(base) else (table[2, 1] / table[2, 0] if table[2, 0] > 0.0 else 0.0)
+    state = 2 if np.isnan(base) else int(base > 0.5)
+    return float((table[state, 1] + 1.0) / (table[state, 0] + 2.0))
+
+
+@inline
+def _observe_no_change(table: Floats, base: float, y: float, squared: float) -> None:
+    state = 2 if np.isnan(base) or squared else int(base > 0.5)
+    table[state, 0] += 1.0
+    table[state, 1] += y
+
+
+@inline
+def _settle(
+    row: Floats, y: float, kind: int, by: float, d: int, e: int, weights: Floats, stats: Floats, learnt: Ints, table: Floats,
+    params: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, judged: Floats, n_judged: int,
+) -> int:  # fmt: skip
+    """Judge every expert on one label, then learn it."""
+    if kind == CORRECTION:
+        judge(row[LABEL], row[BASE], row[SCORES : SCORES + e], params[SQUARED], -1.0, sums, hist)
+    row[LABEL] = y
+    judge(y, row[BASE], row[SCORES : SCORES + e], params[SQUARED], 1.0, sums, hist)
+    if kind != CORRECTION:
+        pane = (ints[LABELLED] // LAST_PANE) % panes.shape[0]
+        if ints[LABELLED] % LAST_PANE == 0:
+            panes[pane] = 0.0
+            pane_hist[pane] = 0
+        judge(y, row[BASE], row[SCORES : SCORES + e], params[SQUARED], 1.0, panes[pane], pane_hist[pane])
+        ints[LABELLED] += 1
+        _observe_no_change(table, row[BASE], y, params[SQUARED])
+    out = judged[n_judged]
+    out[J_SEQ], out[J_TIME], out[J_LABEL], out[J_KIND], out[J_BY] = row[SEQ], row[TIME], y, kind, by
+    out[J_SCORES : J_SCORES + e] = row[SCORES : SCORES + e]
+    x = row[SCORES + e : SCORES + e + d]
+    learn(weights, stats, learnt, x, row[SCORES + e + d :].astype(np.int64), y, params)
+    return n_judged + 1
+
+
+@kernel
+def fold_model(
+    start: int, stream: Bytes, skip: Bytes, time: Ints, seq0: int, on: int, by: int, xs: Floats, cs: Ints, bases: Floats,
+    on_keys: Hashes, label_keys: Hashes, ys: Floats, weights: Floats, stats: Floats, twins: Floats, twin_stats: Floats,
+    learnt: Ints, params: Floats, rows: Floats, known: Hashes, index: Ints, dirty: Bytes, table: Floats, sums: Floats,
+    hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, alarms: Ints, horizon: Ints, judged: Floats, done: Ints,
+) -> int:  # fmt: skip
+    """Walk rows start .. n of a batch; returns the row before which it stopped, n if at the end.
+
+    Args:
+        start, stream, skip, time, seq0: The batch; see `features.engine.Bound`.
+        on, by: Codes of the scored and the labelling stream.
+        xs, cs, bases: float64[n, d], int64[n, k], float64[n]: vectors of the scored rows.
+        on_keys, label_keys: uint64[n], the join's hashes.
+        ys: float64[n], labels; NaN where a row is no label.
+        weights .. params: `LinearState`.
+        rows, known, index, dirty: The ring of pending rows, `Pending`.
+        table: float64[3, 2], outcomes after each last outcome.
+        sums .. pane_hist: `Metrics`.
+        ints, alarms: int64 state; see the constants above.
+        horizon: int64[3]: time allowed for a label ms, lateness ms, 1 if a missing label means 0.
+        judged: float64[room, 5 + experts], written from done[0] on.
+        done: int64[1], rows of judged written so far.
+    """
+    d, e, n = xs.shape[1], twins.shape[0] + 2, stream.size
+    capacity = rows.shape[0]
+    for i in range(start, n):
+        if skip[i]:
+            continue
+        s = stream[i]
+        if s != on and s != by:
+            continue
+        if (s == on and (time[i] >= alarms[AT_TIME] or ints[SCORED] >= alarms[AT_SCORED])) or ints[LABELLED] >= alarms[AT_LABELLED]:
+            return i
+        if s == by:
+            if np.isnan(ys[i]):
+                ints[NULLS] += 1
+            else:
+                h = _probe(index, known, label_keys[i])
+                if index[h] == 0 or time[i] > rows[index[h] - 1, TIME] + horizon[0]:
+                    ints[UNMATCHED] += 1
+                else:
+                    r = index[h] - 1
+                    before = rows[r, LABEL]
+                    if before == ys[i]:
+                        ints[REPEATED] += 1
+                    else:
+                        kind = FIRST if np.isnan(before) else CORRECTION
+                        ints[CORRECTED] += kind
+                        done[0] = _settle(
+                            rows[r], ys[i], kind, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist, panes,
+                            pane_hist, ints, judged, done[0],
+                        )  # fmt: skip
+                        dirty[r] = 3
+        if s == on:
+            ints[CLOCK] = max(ints[CLOCK], time[i])
+            while ints[SIZE] > 0 and rows[ints[HEAD], TIME] + horizon[0] < ints[CLOCK] - horizon[1]:
+                r = ints[HEAD]
+                if np.isnan(rows[r, LABEL]):
+                    ints[EXPIRED] += 1
+                    if horizon[2]:
+                        done[0] = _settle(
+                            rows[r], 0.0, BY_EXPIRY, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist,
+                            panes, pane_hist, ints, judged, done[0],
+                        )  # fmt: skip
+                _forget(index, known, r)
+                dirty[r] = 3
+                ints[HEAD] = (r + 1) % capacity
+                ints[SIZE] -= 1
+            r = (ints[HEAD] + ints[SIZE]) % capacity
+            row = rows[r]
+            row[TIME], row[SEQ], row[LABEL], row[BASE] = float(time[i]), float(seq0 + i), np.nan, bases[i]
+            row[SCORES] = link(predictor(weights[:, 0], stats, xs[i], cs[i], params), params[SQUARED])
+            for t in range(twins.shape[0]):
+                row[SCORES + 1 + t] = link(predictor(twins[t], twin_stats[t], xs[i], cs[i], params), params[SQUARED])
+            row[SCORES + e - 1] = _no_change(table, bases[i], params[SQUARED])
+            for j in range(d):
+                row[SCORES + e + j] = xs[i, j]
+            for j in range(cs.shape[1]):
+                row[SCORES + e + d + j] = float(cs[i, j])
+            h = _probe(index, known, on_keys[i])
+            if index[h] != 0:
+                ints[SUPERSEDED] += 1
+            known[r] = on_keys[i]
+            index[h] = r + 1
+            dirty[r] = 3
+            ints[SIZE] += 1
+            ints[SCORED] += 1
+    return n

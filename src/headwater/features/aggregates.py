@@ -1,0 +1,301 @@
+"""Features as a user declares them: plain values that say what is remembered, for whom and for how long.
+
+    count(Departure, by=Departure.carrier, window="1h")
+    mean(Arrival.arr_delay, by=(Arrival.origin, Arrival.carrier), half_life="3h")
+
+A feature reads the memory of one entity. `by` says whose memory an event goes into; `at` says whose memory is read for
+the event that is scored, and may be left out where names and types match.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.core.duration import parse_ms
+from headwater.core.errors import DeclarationError
+from headwater.core.event import EventType
+from headwater.core.expressions import Expr, FieldRef, TimePart, check, is_text, owner
+from headwater.core.schema import Kind, Schema
+
+Fields = FieldRef[Any] | tuple[FieldRef[Any], ...]
+MAX_PANES = 1024
+MAX_LAST = 64
+
+
+class Memory(enum.IntEnum):
+    """What one entity's row holds for an aggregate. The values are known to the kernels."""
+
+    DECAY = 0  # reference time, weight, sum
+    SPREAD = 1  # reference time, weight, mean, sum of squared deviations; decayed
+    WINDOW = 2  # a ring of panes: pane number, count, sum, min, max, sum of squares
+    LAST = 3  # the newest n by (time, seq): time, seq, value
+    EWMA = 4  # per-event recursion: started, mean, variance
+
+
+class Read(enum.IntEnum):
+    """What is read from a memory. The values are known to the kernels."""
+
+    COUNT = 0
+    SUM = 1
+    MEAN = 2
+    MIN = 3
+    MAX = 4
+    VAR = 5
+    STD = 6
+    ZSCORE = 7
+    VALUE = 8
+    SINCE = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """One memory: equal keepers are kept once.
+
+    Attributes:
+        stream: Whose events update it.
+        by: Canonical texts of the fields that name the entity.
+        value: Canonical text of the value, "" for counts.
+        where: Canonical text of the filter, "" for none.
+        half_life_ms: Of DECAY and SPREAD; 0 means no decay.
+        size_ms, slide_ms: Of WINDOW.
+        n: Values kept, of LAST.
+        beta: Weight of the past, of EWMA.
+    """
+
+    memory: Memory
+    stream: str
+    by: tuple[str, ...]
+    value: str
+    where: str
+    half_life_ms: int = 0
+    size_ms: int = 0
+    slide_ms: int = 0
+    n: int = 0
+    beta: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aggregate:
+    """A feature read from an entity's memory."""
+
+    name: str
+    source: Schema
+    keeper: Keeper
+    read: Read
+    by: tuple[FieldRef[Any], ...]
+    at: tuple[FieldRef[Any], ...] | None
+    value: Expr[Any] | None
+    where: Expr[Any] | None
+    prior: float = 0.0
+    prior_weight: float = 0.0
+    nth: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Category:
+    """A hashed category: one weight for each value (or tuple of values) that occurs."""
+
+    name: str
+    exprs: tuple[Expr[Any], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numeric:
+    """A number known at request time."""
+
+    name: str
+    expr: Expr[Any]
+
+
+Feature = Aggregate | Category | Numeric
+
+
+def _fields(fields: Fields | None, what: str) -> tuple[FieldRef[Any], ...]:
+    if fields is None:
+        return ()
+    listed = fields if isinstance(fields, tuple) else (fields,)
+    for field in listed:
+        if not isinstance(field, FieldRef):
+            raise DeclarationError(f"{what} takes fields", expected="Stream.field or a tuple of them", got=repr(field))
+        if field.spec.kind is Kind.FLOAT:
+            raise DeclarationError("a float cannot name an entity", where=field.text(), expected="a text or an integer field")
+    return listed
+
+
+def _memory(window: str | None, half_life: str | None, name: str) -> Memory:
+    if window is not None and half_life is not None:
+        raise DeclarationError("both window and half_life are given", where=name, expected="one of them or none")
+    return Memory.WINDOW if window is not None else Memory.DECAY
+
+
+def _aggregate(
+    read: Read, source: Schema, value: Expr[Any] | None, *, by: Fields | None, at: Fields | None, where: Expr[Any] | None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None, memory: Memory | None = None,
+    prior: float = 0.0, prior_weight: float = 0.0, n: int = 0, beta: float = 0.0, nth: int = 0,
+) -> Aggregate:  # fmt: skip
+    stream = source.stream
+    owners, readers = _fields(by, "by"), None if at is None else _fields(at, "at")
+    name = _name(read, stream, value, owners, window, slide, half_life, nth)
+    for expr in (value, where):
+        if expr is not None:
+            check(expr)
+            if expr.stream != stream:
+                raise DeclarationError("a filter or value belongs to another stream", where=name, expected=stream, got=expr.stream)
+    if value is not None and is_text(value):
+        raise DeclarationError("a text cannot be aggregated", where=name, next_step="Use hw.category(...) or compare it first.")
+    strangers = [f.text() for f in owners if f.stream != stream]
+    if strangers:
+        raise DeclarationError("`by` names a field of another stream", where=name, expected=f"fields of {stream}", got=strangers[0])
+    size = parse_ms(window) if window else 0
+    keeper = Keeper(
+        memory if memory is not None else _memory(window, half_life, name), stream, tuple(f.text() for f in owners),
+        value.text() if value is not None else "", where.text() if where is not None else "",
+        parse_ms(half_life) if half_life else 0, size, parse_ms(slide) if slide else size, n, beta,
+    )  # fmt: skip
+    _check_window(keeper, name)
+    return Aggregate(name, source, keeper, read, owners, readers, value, where, prior, prior_weight, nth)
+
+
+def _name(
+    read: Read, stream: str, value: Expr[Any] | None, by: tuple[FieldRef[Any], ...], window: str | None, slide: str | None,
+    half_life: str | None, nth: int,
+) -> str:  # fmt: skip
+    what = value.text() if value is not None else stream
+    span = f"/{window}" if window else f"~{half_life}" if half_life else ""
+    span += f":{slide}" if slide else ""
+    owner = " by " + ",".join(f.spec.name for f in by) if by else ""
+    return f"{read.name.lower()}({what}{span}{owner}){f'[{nth}]' if nth else ''}"
+
+
+def _check_window(keeper: Keeper, name: str) -> None:
+    if keeper.memory is not Memory.WINDOW:
+        return
+    if keeper.size_ms <= 0 or keeper.slide_ms <= 0 or keeper.size_ms % keeper.slide_ms:
+        raise DeclarationError(
+            "a window must be a positive whole number of slides", where=name,
+            expected="for example window='1h', slide='5m'", got=f"{keeper.size_ms} ms by {keeper.slide_ms} ms",
+        )  # fmt: skip
+
+
+def count(
+    stream: EventType, *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+) -> Aggregate:  # fmt: skip
+    """How many events: in the window, or with weights that halve every `half_life`, or ever."""
+    return _aggregate(Read.COUNT, stream.schema, None, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life)
+
+
+def sum(  # noqa: A001 - the field's word, used as hw.sum
+    value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+) -> Aggregate:  # fmt: skip
+    """The sum of a value; nulls are left out."""
+    return _aggregate(Read.SUM, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life)
+
+
+def mean(
+    value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+    prior: float = 0.0, prior_weight: float = 0.0,
+) -> Aggregate:  # fmt: skip
+    """The mean of a value; missing where nothing was seen.
+
+    With `prior_weight` k > 0 it is (S + k*prior) / (W + k), where the weight W of what was seen fades with age, so that
+    an old or thin memory tends to the prior.
+    """
+    return _aggregate(
+        Read.MEAN, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life,
+        prior=prior, prior_weight=prior_weight,
+    )  # fmt: skip
+
+
+def min(  # noqa: A001
+    value: Expr[Any], *, window: str, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    slide: str | None = None,
+) -> Aggregate:  # fmt: skip
+    """The least value in the window."""
+    return _aggregate(Read.MIN, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide)
+
+
+def max(  # noqa: A001
+    value: Expr[Any], *, window: str, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    slide: str | None = None,
+) -> Aggregate:  # fmt: skip
+    """The greatest value in the window."""
+    return _aggregate(Read.MAX, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide)
+
+
+def variance(
+    value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+) -> Aggregate:  # fmt: skip
+    """The population variance of a value."""
+    memory = Memory.WINDOW if window else Memory.SPREAD
+    return _aggregate(
+        Read.VAR, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life, memory=memory
+    )
+
+
+def zscore(
+    value: Expr[Any], *, half_life: str, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None
+) -> Aggregate:
+    """How many decayed standard deviations the scored event's own value lies from the decayed mean."""
+    return _aggregate(Read.ZSCORE, owner(value).schema, value, by=by, at=at, where=where, half_life=half_life, memory=Memory.SPREAD)
+
+
+def last(
+    value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None, n: int = 1
+) -> Aggregate | list[Aggregate]:
+    """The newest value by (event time, place in the log); with n > 1, a list of n features, newest first."""
+    if not 1 <= n <= MAX_LAST:
+        raise DeclarationError("n is out of range", where="hw.last", expected=f"1 .. {MAX_LAST}", got=str(n))
+    made = [
+        _aggregate(Read.VALUE, owner(value).schema, value, by=by, at=at, where=where, memory=Memory.LAST, n=n, nth=i) for i in range(n)
+    ]
+    return made[0] if n == 1 else made
+
+
+def since(stream: EventType, *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None) -> Aggregate:
+    """Hours since the newest event; missing where there was none."""
+    return _aggregate(Read.SINCE, stream.schema, None, by=by, at=at, where=where, memory=Memory.LAST, n=1)
+
+
+def ewma(value: Expr[Any], *, beta: float, by: Fields | None = None, at: Fields | None = None) -> Aggregate:
+    """The per-event average mu = beta*mu + (1-beta)*x. It depends on the order of arrival; prefer `half_life`."""
+    return _ewma(Read.MEAN, value, beta, by, at)
+
+
+def ewma_variance(value: Expr[Any], *, beta: float, by: Fields | None = None, at: Fields | None = None) -> Aggregate:
+    """The per-event variance that belongs to `ewma`: var = beta*(var + (1-beta)*(x-mu)^2)."""
+    return _ewma(Read.VAR, value, beta, by, at)
+
+
+def _ewma(read: Read, value: Expr[Any], beta: float, by: Fields | None, at: Fields | None) -> Aggregate:
+    if not 0.0 < beta < 1.0:
+        raise DeclarationError("beta is out of range", where="hw.ewma", expected="0 < beta < 1", got=str(beta))
+    return _aggregate(read, owner(value).schema, value, by=by, at=at, where=None, memory=Memory.EWMA, beta=beta)
+
+
+def category(*exprs: Expr[Any]) -> Category:
+    """A weight of its own for each value; several expressions make a cross, one weight for each combination."""
+    if not exprs:
+        raise DeclarationError("hw.category needs a field", where="hw.category")
+    for expr in exprs:
+        check(expr)
+    return Category("category(" + ", ".join(e.text() for e in exprs) + ")", exprs)
+
+
+def hour(stream: EventType, *, utc_offset: str = "0h") -> Expr[float]:
+    """The hour of the event's time, 0 <= h < 24 with fraction, at a fixed distance from UTC such as "-5h"."""
+    return TimePart(stream.schema.stream, "hour", _offset(utc_offset), stream)
+
+
+def weekday(stream: EventType, *, utc_offset: str = "0h") -> Expr[float]:
+    """The weekday of the event's time: 0 Monday .. 6 Sunday."""
+    return TimePart(stream.schema.stream, "weekday", _offset(utc_offset), stream)
+
+
+def _offset(text: str) -> int:
+    return -parse_ms(text[1:]) if text.startswith("-") else parse_ms(text.removeprefix("+"))

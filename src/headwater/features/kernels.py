@@ -1,0 +1,266 @@
+"""The loops that keep and read entities' memories: one pass over a batch for each table, in log order.
+
+A table is float64[slots, width], a row an entity. An op is a row of `ops` (integers) and `params` (floats):
+
+    ops:    stream, action (0 read, 1 update), memory, read, key column, value column, filter column, offset, n, parts
+    params: half-life or size ms, slide ms, beta, prior, prior weight, out column
+
+All state is float64; times in ms and sequence numbers are exact up to 2^53.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headwater.core.batch import Bytes, Floats, Ints
+from headwater.core.compiled import inline, kernel
+
+STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT = range(11)
+SPAN, SLIDE, BETA, PRIOR, PRIOR_WEIGHT = range(5)
+N_OPS, N_PARAMS = 11, 5
+
+# parts of a pane, in their order in the row; bit i of PARTS says whether part i is kept
+COUNT, SUM, MIN, MAX, SQUARES = range(5)
+
+
+@inline
+def _weight(delta_ms: float, half_life_ms: float) -> float:
+    """2^(-delta/half_life); 1 without a half-life."""
+    if half_life_ms == 0.0:
+        return 1.0
+    return float(2.0 ** (-delta_ms / half_life_ms))
+
+
+@inline
+def _add_decay(row: Floats, at: int, t: float, x: float, half_life: float) -> None:
+    """Commutative up to rounding: an older event is discounted instead of the sums."""
+    if row[at + 1] == 0.0:
+        row[at], row[at + 1], row[at + 2] = t, 1.0, x
+    elif t >= row[at]:
+        f = _weight(t - row[at], half_life)
+        row[at], row[at + 1], row[at + 2] = t, row[at + 1] * f + 1.0, row[at + 2] * f + x
+    else:
+        g = _weight(row[at] - t, half_life)
+        row[at + 1] += g
+        row[at + 2] += g * x
+
+
+@inline
+def _add_spread(row: Floats, at: int, t: float, x: float, half_life: float) -> None:
+    """West's (1979) weighted update of mean and squared deviations, with weights that halve."""
+    g = 1.0
+    if row[at + 1] == 0.0:
+        row[at] = t
+    elif t >= row[at]:
+        f = _weight(t - row[at], half_life)
+        row[at] = t
+        row[at + 1] *= f
+        row[at + 3] *= f
+    else:
+        g = _weight(row[at] - t, half_life)
+    row[at + 1] += g
+    delta = x - row[at + 2]
+    row[at + 2] += delta * g / row[at + 1]
+    row[at + 3] += g * delta * (x - row[at + 2])
+
+
+@inline
+def _add_window(row: Floats, at: int, t: float, x: float, slide: float, panes: int, parts: int) -> int:
+    """Add to the pane of t. Returns 0 done, 1 the pane is older than the ring reaches."""
+    width = 1
+    for p in range(5):
+        width += (parts >> p) & 1
+    number = np.floor(t / slide) + 1.0  # 0 marks a pane never used, so pane numbers start at 1 in 1970
+    a = at + (int(number) % panes) * width
+    if row[a] > number:
+        return 1
+    if row[a] < number:
+        row[a] = number
+        for j in range(1, width):
+            row[a + j] = 0.0
+        j = 1
+        for p in range(5):
+            if (parts >> p) & 1:
+                row[a + j] = np.inf if p == MIN else (-np.inf if p == MAX else 0.0)
+                j += 1
+    j = a + 1
+    if parts & 1:
+        row[j] += 1.0
+        j += 1
+    if parts & 2:
+        row[j] += x
+        j += 1
+    if parts & 4:
+        row[j] = min(row[j], x)
+        j += 1
+    if parts & 8:
+        row[j] = max(row[j], x)
+        j += 1
+    if parts & 16:
+        row[j] += x * x
+    return 0
+
+
+@inline
+def _add_last(row: Floats, at: int, t: float, seq: float, x: float, n: int) -> None:
+    """Insert into n entries (time, seq + 1, value), newest first; seq + 1 = 0 marks an empty one."""
+    for i in range(n):
+        a = at + 3 * i
+        if row[a + 1] == 0.0 or t > row[a] or (t == row[a] and seq + 1.0 > row[a + 1]):
+            for j in range(n - 1, i, -1):
+                b = at + 3 * j
+                row[b], row[b + 1], row[b + 2] = row[b - 3], row[b - 2], row[b - 1]
+            row[a], row[a + 1], row[a + 2] = t, seq + 1.0, x
+            return
+
+
+@inline
+def _add_ewma(row: Floats, at: int, x: float, beta: float) -> None:
+    if row[at] == 0.0:
+        row[at], row[at + 1], row[at + 2] = 1.0, x, 0.0
+    else:
+        delta = x - row[at + 1]
+        row[at + 1] += (1.0 - beta) * delta
+        row[at + 2] = beta * (row[at + 2] + (1.0 - beta) * delta * delta)
+
+
+@inline
+def _read_window(row: Floats, at: int, t: float, size: float, slide: float, panes: int, parts: int, out: Floats) -> None:
+    """Gather the panes that meet (t - size, t] into out[5] = count, sum, min, max, squares."""
+    out[:] = 0.0
+    out[MIN], out[MAX] = np.inf, -np.inf
+    width = 1
+    for p in range(5):
+        width += (parts >> p) & 1
+    newest = np.floor(t / slide) + 1.0
+    for back in range(int(size / slide)):
+        number = newest - back
+        a = at + (int(number) % panes) * width
+        if row[a] != number:
+            continue
+        j = a + 1
+        for p in range(5):
+            if (parts >> p) & 1:
+                if p == MIN:
+                    out[p] = min(out[p], row[j])
+                elif p == MAX:
+                    out[p] = max(out[p], row[j])
+                else:
+                    out[p] += row[j]
+                j += 1
+
+
+@inline
+def _read_moments(what: int, n: float, total: float, low: float, high: float, squares: float) -> float:
+    if what == 0:
+        return n
+    if what == 1:
+        return total
+    if n == 0.0:
+        return np.nan
+    if what == 3:
+        return low
+    if what == 4:
+        return high
+    mean = total / n
+    if what == 2:
+        return mean
+    return max(squares / n - mean * mean, 0.0)
+
+
+@inline
+def _read_spread(what: int, row: Floats, at: int, x: float) -> float:
+    if row[at + 1] == 0.0:
+        return np.nan
+    var = max(row[at + 3] / row[at + 1], 0.0)
+    if what == 5:
+        return var
+    if what == 6:
+        return np.sqrt(var)
+    if var < 1e-24:
+        return 0.0
+    return (x - row[at + 2]) / np.sqrt(var)
+
+
+@inline
+def _read(row: Floats, op: Ints, par: Floats, t: float, x: float, panes: Floats) -> float:
+    at, memory, what = op[OFFSET], op[MEMORY], op[READ]
+    if memory == 0:
+        f = _weight(t - row[at], par[SPAN]) if t > row[at] else 1.0
+        weight, total = row[at + 1] * f, row[at + 2] * f
+        if what == 2:
+            k = par[PRIOR_WEIGHT]
+            if k > 0.0:
+                return (total + k * par[PRIOR]) / (weight + k)
+            return row[at + 2] / row[at + 1] if row[at + 1] > 0.0 else np.nan
+        return weight if what == 0 else total
+    if memory == 1:
+        return _read_spread(what, row, at, x)
+    if memory == 2:
+        _read_window(row, at, t, par[SPAN], par[SLIDE], op[N], op[PARTS], panes)
+        if what == 2 and par[PRIOR_WEIGHT] > 0.0:
+            return (panes[SUM] + par[PRIOR_WEIGHT] * par[PRIOR]) / (panes[COUNT] + par[PRIOR_WEIGHT])
+        return _read_moments(what, panes[COUNT], panes[SUM], panes[MIN], panes[MAX], panes[SQUARES])
+    if memory == 3:
+        a = at + 3 * op[PARTS]
+        if row[a + 1] == 0.0:
+            return np.nan
+        return row[a + 2] if what == 8 else (t - row[a]) / 3_600_000.0
+    if row[at] == 0.0:
+        return np.nan
+    return row[at + 1] if what == 2 else row[at + 2]
+
+
+@inline
+def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float) -> int:
+    memory, at = op[MEMORY], op[OFFSET]
+    if memory == 0:
+        _add_decay(row, at, t, x, par[SPAN])
+    elif memory == 1:
+        _add_spread(row, at, t, x, par[SPAN])
+    elif memory == 2:
+        return _add_window(row, at, t, x, par[SLIDE], op[N], op[PARTS])
+    elif memory == 3:
+        _add_last(row, at, t, seq, x, op[N])
+    else:
+        _add_ewma(row, at, x, par[BETA])
+    return 0
+
+
+@kernel
+def fold_table(
+    rows: Floats, dirty: Bytes, slots: Ints, ops: Ints, params: Floats, ranges: Ints, stream: Bytes, late: Bytes,
+    time: Ints, seq0: int, values: Floats, out: Floats, tally: Ints,
+) -> None:  # fmt: skip
+    """Read, then update, one table for every event of a batch, in order.
+
+    Args:
+        rows: float64[slots, width], the memories.
+        dirty: uint8[slots], set where a row changes.
+        slots: int64[n, key columns], the row of each event's key; -1 if the entity is unknown.
+        ops: int64[n_ops, N_OPS], sorted by stream, reads first.
+        params: float64[n_ops, N_PARAMS].
+        ranges: int64[streams + 1]; the ops of stream s are ranges[s] .. ranges[s + 1].
+        stream, late, time: uint8[n], uint8[n], int64[n] ms.
+        seq0: The first event's place in the log.
+        values: float64[n, columns], each event's evaluated expressions.
+        out: float64[n, features], written where an event is scored.
+        tally: int64[1], counts updates older than a window's ring.
+    """
+    panes = np.zeros(5)
+    unknown = np.zeros(rows.shape[1])
+    for i in range(stream.size):
+        if late[i]:
+            continue
+        t, seq = float(time[i]), float(seq0 + i)
+        for o in range(ranges[stream[i]], ranges[stream[i] + 1]):
+            op, par = ops[o], params[o]
+            x = values[i, op[VALUE]] if op[VALUE] >= 0 else 1.0
+            slot = slots[i, op[KEY]]
+            if op[ACTION] == 0:
+                out[i, op[OUT]] = _read(rows[slot] if slot >= 0 else unknown, op, par, t, x, panes)
+                continue
+            if np.isnan(x) or (op[WHERE] >= 0 and not values[i, op[WHERE]] > 0.0):
+                continue
+            tally[0] += _update(rows[slot], op, par, t, seq, x)
+            dirty[slot] = 3

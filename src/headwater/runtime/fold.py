@@ -1,0 +1,121 @@
+"""The fold: `state, effects = step(state, batch)`, the same in a live run, in a replay and in a test.
+
+It reads no clock, no file and no environment. What it returns is acted upon by the shells around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headwater.app import App
+from headwater.core.batch import Batch, Floats, Ints
+from headwater.core.schema import CONTROL
+from headwater.features.engine import Engine, bind
+from headwater.features.watermarks import Watermarks
+from headwater.log.protocol import Chunk
+from headwater.runtime.model_fold import Due, ModelFold
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a step did that others may follow.
+
+    Attributes:
+        judged: For each model, float64[labels, 5 + experts]; see `evaluation.prequential`.
+        due: Versions to register and twins that were published, in order.
+        late: Places in the log of late events.
+    """
+
+    judged: dict[str, list[Floats]] = field(default_factory=dict)
+    due: list[Due] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+
+
+class Fold:
+    """The state of an app, as a function of the log's first `seq` rows."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.seq = 0
+        self.watermarks = Watermarks(list(app.streams.values()))
+        self.engine = Engine(app.plan)
+        self.models = {name: ModelFold(app, model) for name, model in app.models.items()}
+
+    def step(self, chunk: Chunk) -> Effects:
+        """Fold one chunk, which must start at `seq`."""
+        assert chunk.seq == self.seq, f"the fold is at {self.seq}, the chunk at {chunk.seq}"
+        effects = Effects()
+        start = 0
+        for row, mark in _control_marks(chunk.batch):
+            self._events(chunk.batch, start, row, effects)
+            self._control(mark)
+            start = row + 1
+        self._events(chunk.batch, start, chunk.batch.n, effects)
+        self.seq = chunk.seq + chunk.batch.n
+        return effects
+
+    def _events(self, batch: Batch, start: int, stop: int, effects: Effects) -> None:
+        if stop == start:
+            return
+        seq = self.seq + start
+        part = batch if stop - start == batch.n else batch.slice(start, stop)
+        bound = bind(self.app.plan, part, seq)
+        source = self.watermarks.codes(part.sources)[part.source]
+        self.watermarks.mark(bound.stream, source, bound.time, bound.skip)
+        effects.late.extend((seq + np.flatnonzero(bound.skip == 2)).tolist())  # noqa: PLR2004 - the code of late events
+        evaluated, features = self.engine.step(bound)
+        for name, model in self.models.items():
+            judged = model.step(bound, evaluated, features, effects.due)
+            if judged.size:
+                effects.judged.setdefault(name, []).append(judged)
+
+    def _control(self, mark: dict[str, Any]) -> None:
+        if mark.get("kind") == "idle":
+            self.watermarks.idle(str(mark.get("source", "")))
+
+    def arrays(self) -> Iterator[tuple[str, Any]]:
+        """Every array of the state, in canonical form and order: what `state_hash` covers."""
+        for name, array in self.watermarks.arrays().items():
+            yield f"watermarks.{name}", array
+        yield "overflow", self.engine.overflow
+        for spec, table in zip(self.app.plan.tables, self.engine.tables, strict=True):
+            order = np.argsort(table.keys[: table.n], kind="stable")
+            yield f"table.{spec.name}.keys", table.keys[: table.n][order]
+            yield f"table.{spec.name}.rows", table.rows[: table.n][order]
+        for model, fold in self.models.items():
+            for name, array in fold.arrays().items():
+                yield f"model.{model}.{name}", array
+
+    def state_hash(self) -> str:
+        """SHA-256 of the canonical state: free of paths, wall times, batch sizes and measured costs."""
+        digest = hashlib.sha256(f"{self.app.fingerprint()} {self.seq} {self.watermarks.sources}".encode())
+        for name, array in self.arrays():
+            contiguous = np.ascontiguousarray(array)
+            digest.update(f"{name} {contiguous.dtype.str} {contiguous.shape}".encode())
+            digest.update(contiguous.tobytes())
+        return digest.hexdigest()
+
+    def metrics(self) -> dict[str, Any]:
+        """Prequential metrics of every model and expert."""
+        return {name: model.report() for name, model in self.models.items()}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Applied and late events by source."""
+        totals = {"applied": self.watermarks.applied.sum(axis=0), "late": self.watermarks.late.sum(axis=0)}
+        return {s: {k: int(v[i]) for k, v in totals.items()} for i, s in enumerate(self.watermarks.sources)}
+
+
+def _control_marks(batch: Batch) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row, body with its kind) of each control row, in order."""
+    rows: Ints = batch.rows_of(CONTROL)
+    if rows.size == 0:
+        return
+    columns = batch.frames[CONTROL].columns
+    for row, kind, body in zip(rows.tolist(), columns["kind"].to_list(), columns["body"].to_list(), strict=True):
+        yield row, {"kind": kind, **msgspec.json.decode(body)}

@@ -1,0 +1,176 @@
+"""One model's part of the fold: its line, its twins, its pending questions and its metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headwater.app import App, Model, Publish
+from headwater.core.batch import Floats, Ints
+from headwater.evaluation import prequential as p
+from headwater.evaluation.labels import Missing
+from headwater.evaluation.metrics import Metrics
+from headwater.evaluation.pending import Pending
+from headwater.features.engine import Bound
+from headwater.learning.linear import LinearState
+from headwater.learning.vectors import category_matrix, number_matrix
+
+_NEVER = np.int64(2**62)
+VERSION = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Due:
+    """A moment at which a version is registered or a twin published: the state before the row at `seq`.
+
+    Attributes:
+        model: The model's name.
+        name: The twin's name, "" for a version of the live line.
+        seq: The fold had seen every event before this place.
+        time_ms: Event time of the row at which it was due.
+        trigger: The rule, in words.
+        arrays: For a version, copies of weights and statistics.
+        metrics: For a version, the prequential report at that place.
+    """
+
+    model: str
+    name: str
+    seq: int
+    time_ms: int
+    trigger: str
+    arrays: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class ModelFold:
+    """State and step of one model."""
+
+    def __init__(self, app: App, model: Model) -> None:
+        self.model = model
+        self.columns = app.columns[model.name]
+        codes = list(app.plan.streams)
+        self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
+        self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
+        self.n_experts = len(model.experts)
+        self.learner = LinearState(model.learner, self.n_numbers, len(model.twins))
+        self.metrics = Metrics(model.experts)
+        self.ints: Ints = np.zeros(p.N_INTS, np.int64)
+        self.no_change: Floats = np.zeros((3, 2))
+        self.pending = Pending(p.SCORES + self.n_experts + self.n_numbers + self.n_categories, self.ints)
+        self.rules = {VERSION: model.versions, **model.twins}
+        self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
+        negative = model.label.missing is Missing.NEGATIVE
+        self._horizon = np.array([model.label.within_ms, model.schema.lateness_ms, negative], np.int64)
+        self._alarms = np.full(3, _NEVER)
+
+    def step(self, bound: Bound, evaluated: Floats, features: Floats, due: list[Due]) -> Floats:
+        """Fold one bound batch; returns the judged rows, and appends to `due` what fell due."""
+        model, n = self.model, bound.n
+        on, label = model.schema.stream, model.label
+        scored, labelling = bound.rows.get(on, _NONE), bound.rows.get(label.value.stream, _NONE)
+        if scored.size == 0 and labelling.size == 0:
+            return np.zeros((0, p.J_SCORES + self.n_experts))
+        xs, cs, bases = np.zeros((n, self.n_numbers)), np.zeros((n, self.n_categories), np.int64), np.zeros(n)
+        on_keys, label_keys = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+        if scored.size:
+            xs[scored] = number_matrix(features[scored], self.columns.numbers)
+            bases[scored] = features[scored, self.columns.baseline]
+            cs[scored] = category_matrix(
+                model.categories, bound.frames[on], bound.time[scored], self.learner.base, model.learner.bits
+            )
+            on_keys[scored] = bound.hashes(on, (label.on,))[1]
+        if labelling.size:
+            label_keys[labelling] = bound.hashes(label.value.stream, (label.join,))[1]
+        ys = np.full(n, np.nan)
+        ys[labelling] = evaluated[labelling, self.columns.label]
+        self.pending.reserve(scored.size)
+        expiring = int(self.ints[p.SIZE]) + scored.size if label.missing is Missing.NEGATIVE else 0
+        judged = np.zeros((labelling.size + expiring, p.J_SCORES + self.n_experts))
+        done = np.zeros(1, np.int64)
+        at = 0
+        while True:
+            self._set_alarms()
+            at = p.fold_model(
+                at, bound.stream, bound.skip, bound.time, bound.seq, self._on, self._by, xs, cs, bases, on_keys, label_keys, ys,
+                self.learner.weights, self.learner.stats, self.learner.twins, self.learner.twin_stats, self.learner.counts,
+                self.learner.params, self.pending.rows, self.pending.known, self.pending.index, self.pending.dirty,
+                self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes, self.metrics.pane_hist, self.ints,
+                self._alarms, self._horizon, judged, done,
+            )  # fmt: skip
+            if at == n:
+                return judged[: done[0]]
+            self._ring(bound.seq + at, int(bound.time[at]), due)
+
+    def _set_alarms(self) -> None:
+        self._alarms[:] = _NEVER
+        for rule, value in zip(self.rules.values(), self.next_due, strict=True):
+            kind = p.AT_TIME if rule.every_ms else p.AT_LABELLED if rule.every_labels else p.AT_SCORED
+            self._alarms[kind] = min(self._alarms[kind], value)
+
+    def _ring(self, seq: int, time_ms: int, due: list[Due]) -> None:
+        """Do what is due before the row at `seq`, and set the next time for it."""
+        for i, (name, rule) in enumerate(self.rules.items()):
+            now = time_ms if rule.every_ms else self.ints[p.LABELLED] if rule.every_labels else self.ints[p.SCORED]
+            if now < self.next_due[i]:
+                continue
+            first = rule.every_ms > 0 and self.next_due[i] == _first(rule)
+            self.next_due[i] = _next(rule, int(now))
+            if first:
+                continue  # the first event only says where the calendar starts
+            arrays = {}
+            if name:
+                self.learner.publish(list(self.model.twins).index(name))
+            else:
+                arrays = {"weights": self.learner.weights[:, 0].copy(), "stats": self.learner.stats.copy()}
+            report = self.report()["recent"] if not name else {}
+            due.append(Due(self.model.name, name, seq, time_ms, rule.describe(), arrays, report))
+
+    def report(self) -> dict[str, Any]:
+        """Metrics of all experts, and what became of the questions."""
+        out: dict[str, Any] = self.metrics.report(self.model.learner.loss == "squared")
+        out["questions"] = {
+            "scored": int(self.ints[p.SCORED]), "labelled": int(self.ints[p.LABELLED]), "pending": self._unlabelled(),
+            "corrected": int(self.ints[p.CORRECTED]), "repeated": int(self.ints[p.REPEATED]),
+            "unmatched_labels": int(self.ints[p.UNMATCHED]), "expired": int(self.ints[p.EXPIRED]),
+            "superseded": int(self.ints[p.SUPERSEDED]), "null_labels": int(self.ints[p.NULLS]),
+            "refused": int(self.learner.counts[1]), "blocked_weights": int(self.learner.counts[2]),
+        }  # fmt: skip
+        return out
+
+    def _unlabelled(self) -> int:
+        return int(np.isnan(self.pending.rows[self.pending.order(), p.LABEL]).sum())
+
+    def arrays(self) -> dict[str, Any]:
+        """Everything in canonical form; see `Fold.arrays`."""
+        ints = self.ints.copy()
+        ints[p.HEAD] = 0  # where the ring starts depends on its size
+        return {
+            **self.learner.arrays(), **self.metrics.arrays(), "ints": ints, "no_change": self.no_change,
+            "next_due": self.next_due, **{f"pending.{k}": v for k, v in self.pending.canonical().items()},
+        }  # fmt: skip
+
+    def restore(self, arrays: dict[str, Any]) -> None:
+        """Take back what `arrays` gave."""
+        self.learner.restore(arrays)
+        self.metrics.restore(arrays)
+        self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
+        self.ints[...] = arrays["ints"]
+        self.pending.restore(arrays["pending.known"], arrays["pending.rows"])
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+def _first(rule: Publish) -> int:
+    """When a rule is due at the earliest; for calendars, the first event starts them."""
+    return -(2**62) if rule.every_ms else rule.every_labels or rule.once_scored
+
+
+def _next(rule: Publish, now: int) -> int:
+    if rule.every_ms:
+        return (now - rule.offset_ms) // rule.every_ms * rule.every_ms + rule.offset_ms + rule.every_ms
+    if rule.every_labels:
+        return (now // rule.every_labels + 1) * rule.every_labels
+    return int(_NEVER)
