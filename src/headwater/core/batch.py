@@ -215,6 +215,7 @@ def concat(parts: Sequence[Batch]) -> Batch:
         return parts[0]
     names = tuple(dict.fromkeys(name for p in parts for name in p.names))
     sources = tuple(dict.fromkeys(s for p in parts for s in p.sources))
+    code = {source: i for i, source in enumerate(sources)}
     frames: dict[str, Frame] = {}
     for name in names:
         pieces = [p.frames[name] for p in parts if name in p.frames]
@@ -228,7 +229,7 @@ def concat(parts: Sequence[Batch]) -> Batch:
         np.concatenate([p.time for p in parts]),
         np.concatenate([p.arrival for p in parts]),
         sources,
-        np.concatenate([np.array([sources.index(s) for s in p.sources], np.uint16)[p.source] for p in parts]),
+        np.concatenate([np.array([code[s] for s in p.sources], np.uint16)[p.source] for p in parts]),
         concat_text([p.ids for p in parts]),
         frames,
     )

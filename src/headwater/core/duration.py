@@ -29,7 +29,8 @@ def parse_ms(text: str, *, where: str = "") -> int:
     if match is None or match[3] not in UNITS_MS:
         raise _refused("this is not a duration", text, where)
     whole, fraction, unit = match[1], match[2] or "", match[3]
-    ms, rest = divmod(int(whole + fraction) * UNITS_MS[unit], 10 ** len(fraction))
+    scale: int = 10 ** len(fraction)
+    ms, rest = divmod(int(whole + fraction) * UNITS_MS[unit], scale)
     if rest:
         raise _refused("this is not a whole number of milliseconds", text, where)
     if ms > LONGEST_MS:

@@ -46,7 +46,13 @@ class Pending:
 
     def order(self) -> Ints:
         """Ring rows in use, oldest first."""
-        return (self._ints[HEAD] + np.arange(self._ints[SIZE])) % self.rows.shape[0]
+        return self.positions(self._ints, self.rows.shape[0])
+
+    @staticmethod
+    def positions(ints: Ints, capacity: int) -> Ints:
+        """Ring rows in use, oldest first, of a ring of that capacity."""
+        rows: Ints = (ints[HEAD] + np.arange(ints[SIZE])) % capacity
+        return rows
 
     def reserve(self, more: int) -> bool:
         """Make room for `more` rows; returns whether rows moved."""

@@ -96,6 +96,11 @@ def _check(ok: bool, name: str, expected: str, got: object) -> None:
         raise DeclarationError("a hyper-parameter is out of range", where=f"hw.Linear.{name}", expected=expected, got=str(got))
 
 
+def base_of(n_numbers: int) -> int:
+    """First row of hashed weights: after the intercept, the numbers and their missing indicators."""
+    return 1 + 2 * n_numbers
+
+
 class LinearState:
     """The weights of one line and of its twins.
 
@@ -110,7 +115,7 @@ class LinearState:
 
     def __init__(self, spec: Linear, n_numbers: int, n_twins: int) -> None:
         self.spec, self.n_numbers = spec, n_numbers
-        self.base = 1 + 2 * n_numbers
+        self.base = base_of(n_numbers)
         n = self.base + (1 << spec.bits)
         self.params = spec.params()
         self.weights: Floats = np.zeros((n, 2))
@@ -123,6 +128,15 @@ class LinearState:
         """Give a twin the present weights."""
         self.twins[twin] = self.weights[:, 0]
         self.twin_stats[twin] = self.stats
+
+    def snapshot(self) -> dict[str, Any]:
+        """What scoring needs, as copies: most hashed weights are zero, so only the others are listed."""
+        hashed = self.weights[self.base :, 0]
+        at = np.flatnonzero(hashed)
+        return {
+            "dense": self.weights[: self.base, 0].copy(), "hashed_at": at.astype(np.int32), "hashed": hashed[at],
+            "stats": self.stats.copy(),
+        }  # fmt: skip
 
     def arrays(self) -> dict[str, Any]:
         """What has to be kept; names are part of the format."""

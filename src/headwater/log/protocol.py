@@ -69,9 +69,11 @@ class EventLog(Protocol):
         """
 
     def read(self, seq: int, max_events: int = 65_536) -> Iterator[Chunk]:
-        """Chunks from `seq` to the end as it is now, each of at most `max_events` rows; the first may start inside a stored one.
+        """Chunks from `seq` to the end as it is now, each of 1 to `max_events` rows; the first may start inside a stored one.
 
         Raises:
+            EventsDropped: `seq` is before the first retained row, or retention overtook the reader.
+            WrongState: `seq` is beyond the end: the reader has seen another log.
             CorruptData: A stored chunk is missing, moved or changed; the message names it.
         """
 
@@ -82,10 +84,11 @@ class EventLog(Protocol):
         """Totals by source since the log was made; retention does not lower them."""
 
     def retain(self, *, max_age_ms: int | None = None, max_bytes: int | None = None, keep_from: int | None = None) -> int:
-        """Drop whole chunks from the start that are older (by event high mark) or beyond the size; returns the new first seq.
+        """Drop whole chunks from the start that are older or beyond the size; returns the new first seq.
 
-        Nothing at or after `keep_from` is dropped.
+        A chunk's age is how far the event-time high mark has risen since it was appended; `max_bytes` is of all retained
+        chunks. Nothing at or after `keep_from` is dropped. Ids of dropped rows are forgotten with them.
         """
 
     def close(self) -> None:
-        """Release files; appends that returned are already durable."""
+        """Release files; appends that returned are already durable. Closing twice is allowed."""

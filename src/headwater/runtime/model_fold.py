@@ -123,7 +123,7 @@ class ModelFold:
             if name:
                 self.learner.publish(list(self.model.twins).index(name))
             else:
-                arrays = {"weights": self.learner.weights[:, 0].copy(), "stats": self.learner.stats.copy()}
+                arrays = self.learner.snapshot()
             report = self.report()["recent"] if not name else {}
             due.append(Due(self.model.name, name, seq, time_ms, rule.describe(), arrays, report))
 
@@ -142,22 +142,28 @@ class ModelFold:
     def _unlabelled(self) -> int:
         return int(np.isnan(self.pending.rows[self.pending.order(), p.LABEL]).sum())
 
+    def small_arrays(self) -> dict[str, Any]:
+        """The state without the ring of questions."""
+        return {
+            **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
+            "next_due": self.next_due,
+        }  # fmt: skip
+
     def arrays(self) -> dict[str, Any]:
         """Everything in canonical form; see `Fold.arrays`."""
         ints = self.ints.copy()
         ints[p.HEAD] = 0  # where the ring starts depends on its size
-        return {
-            **self.learner.arrays(), **self.metrics.arrays(), "ints": ints, "no_change": self.no_change,
-            "next_due": self.next_due, **{f"pending.{k}": v for k, v in self.pending.canonical().items()},
-        }  # fmt: skip
+        ring = {f"pending.{k}": v for k, v in self.pending.canonical().items()}
+        return {**self.small_arrays(), "ints": ints, **ring}
 
     def restore(self, arrays: dict[str, Any]) -> None:
-        """Take back what `arrays` gave."""
+        """Take back the small arrays, and the ring as it lay in memory."""
         self.learner.restore(arrays)
         self.metrics.restore(arrays)
         self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
         self.ints[...] = arrays["ints"]
-        self.pending.restore(arrays["pending.known"], arrays["pending.rows"])
+        ring = Pending.positions(self.ints, arrays["pending.rows"].shape[0])
+        self.pending.restore(arrays["pending.known"][ring], arrays["pending.rows"][ring])
 
 
 _NONE = np.zeros(0, np.int64)

@@ -1,0 +1,49 @@
+# Everything that a person or the CI does here. `make` lists it. ARGS= is passed on: make test ARGS="-k lmdb -x"
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: setup
+setup: $(STAMP) ## make .venv and install exactly what requirements.lock names (a second run is instant)
+
+$(STAMP): requirements.lock pyproject.toml
+	@.ci/setup
+	@touch $@
+
+.PHONY: demo
+demo: setup ## replay and serve three months of New York flights
+	@$(BIN)/headwater demo $(ARGS)
+
+.PHONY: test
+test: setup ## run the tests
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+.PHONY: check
+check: setup ## format, lint, types, layers, documents
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: .venv/bin/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python .ci/documents.py
+
+.PHONY: lock
+lock: setup ## resolve requirements.lock again from pyproject.toml; ARGS=--upgrade for newer versions
+	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install -qq uv
+	@cp requirements.lock .venv/new.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --all-extras --custom-compile-command "make lock" pyproject.toml -o .venv/new.lock $(ARGS) > /dev/null
+	@if grep -nE '://|^-' .venv/new.lock; then echo "The new lock names a host or an option (above); nothing was changed."; exit 1; fi
+	@cmp -s .venv/new.lock requirements.lock && echo "requirements.lock is up to date." || mv .venv/new.lock requirements.lock
+
+.PHONY: clean
+clean: ## remove .venv and all caches
+	@rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

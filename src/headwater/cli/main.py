@@ -1,0 +1,78 @@
+"""The program `headwater`: its list of commands, and how errors are shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+COMMANDS = {
+    "init": "init:init",
+    "config explain": "config:explain",
+    "versions": "versions:versions",
+    "show": "show:show",
+    "diff": "diff:diff",
+    "quarantine list": "quarantine:list_",
+    "quarantine show": "quarantine:show",
+    "quarantine replay": "quarantine:replay",
+    "doctor": "doctor:doctor",
+}
+"""What is typed -> `module:function` in this folder, in the order of --help. The first of two words is a group."""
+
+GROUPS = {
+    "config": "Settings: where each one comes from and what it is for.",
+    "quarantine": "Events that were refused at the door: see them, repair them, try them again.",
+}
+
+
+def build() -> typer.Typer:
+    """The whole program, from the list above."""
+    root = typer.Typer(
+        name="headwater",
+        help="Keeps machine-learning models fresh from event streams.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback()(_root)
+    groups = {"": root}
+    for name, text in GROUPS.items():
+        groups[name] = typer.Typer(help=text, no_args_is_help=True)
+    for typed, place in COMMANDS.items():
+        group, _, name = typed.rpartition(" ")
+        module, _, function = place.partition(":")
+        groups[group].command(name)(getattr(import_module(f"headwater.cli.{module}"), function))
+    for name in GROUPS:
+        root.add_typer(groups[name], name=name)
+    return root
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"headwater {version('headwater')}")
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and stop."),
+) -> None:
+    """Keeps machine-learning models fresh from event streams."""
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave the process with its exit code: 0 done, 1 failed, 2 wrongly used."""
+    try:
+        build()(arguments, prog_name="headwater")
+    except Exception as error:
+        if os.environ.get("HEADWATER_DEBUG") == "1":
+            raise
+        from headwater.cli.output import show_error
+
+        show_error(error)
+        sys.exit(1)

@@ -1,0 +1,43 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from headwater.log import EventLog
+    from headwater.registry import Catalog
+    from headwater.runtime.config import Config
+
+State = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help="State directory; without it the setting state_dir decides.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; without it ./headwater.toml, if there is one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
+
+
+def configured(config: Path | None, state: Path | None, app: Path | None = None) -> Config:
+    """The settings that a command runs under; `app` is the user's file, where there is one."""
+    from headwater.runtime.config import find, load
+
+    return load(find(app, config), {"state_dir": state})
+
+
+def open_catalog(config: Path | None, state: Path | None) -> Catalog:
+    """The versions of a state directory, for reading."""
+    from headwater.registry import Catalog
+
+    return Catalog(configured(config, state).settings.registry_dir, read_only=True)
+
+
+def open_events(config: Path | None, state: Path | None, app: Path | None = None, *, readonly: bool) -> EventLog:
+    """The log of a state directory; close it."""
+    from headwater.log import open_log
+
+    settings = configured(config, state, app).settings
+    return open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms, readonly=readonly)

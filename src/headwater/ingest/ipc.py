@@ -1,0 +1,72 @@
+"""Reads Arrow IPC streams from strangers: only forms that cannot grow when they are read.
+
+Compressed bodies and dictionaries are refused, since a few bytes of them can ask for gigabytes; so is a batch that claims
+more rows than the stream has bytes. Offsets are checked before they are followed.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from headwater.ingest.letters import Bad
+
+_MESSAGE_HEADER, _BATCH_COMPRESSION = 2, 3  # slots of Arrow's Message.fbs
+_ERRORS = (pa.ArrowException, struct.error, EOFError, OSError, ValueError, TypeError)
+
+
+def batches(body: bytes) -> Iterator[pa.RecordBatch]:
+    """The record batches of a whole stream, checked.
+
+    Raises:
+        Bad: The bytes are not such a stream, or break off; batches before the fault have been given.
+    """
+    reader = _guarded(body)
+    while True:
+        try:
+            batch = reader.read_next_batch()
+            if batch.num_rows > len(body):
+                raise Bad("not_arrow", f"expected fewer rows than bytes, got {batch.num_rows} rows")
+            batch.validate(full=True)
+        except StopIteration:
+            return
+        except _ERRORS:
+            raise _broken() from None
+        yield batch
+
+
+def _broken() -> Bad:
+    return Bad("not_arrow", "expected a whole Arrow IPC stream, got other bytes or one that breaks off")
+
+
+def _guarded(body: bytes) -> pa.RecordBatchReader:
+    try:
+        for message in pa.ipc.MessageReader.open_stream(body):
+            if message.type not in {"schema", "record batch"}:
+                raise Bad("not_arrow", f"expected plain columns, got {message.type}; write categories as strings")
+            if message.type == "record batch" and _is_compressed(message.metadata.to_pybytes()):
+                raise Bad("not_arrow", "expected an uncompressed body; write it with compression=None")
+        return pa.ipc.open_stream(body)
+    except _ERRORS:
+        raise _broken() from None
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether a record batch's flatbuffer has its `compression` member."""
+    (message,) = struct.unpack_from("<I", metadata)
+    slot = _slot(metadata, message, _MESSAGE_HEADER)
+    if slot == 0:
+        return False
+    at = message + slot
+    return _slot(metadata, at + struct.unpack_from("<I", metadata, at)[0], _BATCH_COMPRESSION) != 0
+
+
+def _slot(data: bytes, table: int, index: int) -> int:
+    """A flatbuffer table's member as an offset from the table; 0 where it is absent."""
+    vtable = table - struct.unpack_from("<i", data, table)[0]
+    (size,) = struct.unpack_from("<H", data, vtable)
+    at = 4 + 2 * index
+    offset: int = struct.unpack_from("<H", data, vtable + at)[0] if at < size else 0
+    return offset

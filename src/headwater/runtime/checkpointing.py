@@ -1,0 +1,87 @@
+"""Saves a fold and what leaves it, and restores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from headwater.app import App
+from headwater.core.batch import Floats
+from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.publishing import arrays_of
+from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
+
+JUDGED, LATE = "judged", "late"
+
+
+class Checkpointer:
+    """Gathers effects between saves; a save writes the changed state and the effects in one transaction."""
+
+    def __init__(self, fold: Fold, store: Checkpoints) -> None:
+        self._fold, self._store = fold, store
+        self._differ = Differ()
+        self._judged: dict[str, list[Floats]] = {}
+        self._late: list[int] = []
+        self.seq = fold.seq
+
+    def gather(self, effects: Effects) -> None:
+        """Keep a step's effects for the next save."""
+        for model, parts in effects.judged.items():
+            self._judged.setdefault(model, []).extend(parts)
+        self._late.extend(effects.late)
+
+    def save(self) -> None:
+        """Start a save of the state as it is now; it is on disk when the next one starts or after `wait`."""
+        fold = self._fold
+        meta = SavedMeta(FORMAT, fold.app.fingerprint(), fold.seq, {}, {"sources": fold.watermarks.sources})
+        save = Save(meta)
+        for name, array, changed in arrays_of(fold):
+            self._differ.add(save, name, array, changed)
+        at = fold.seq.to_bytes(8, "big")
+        for model, parts in self._judged.items():
+            save.outbox.append((f"{JUDGED}.{model}", at, np.concatenate(parts).tobytes()))
+        if self._late:
+            save.outbox.append((LATE, at, np.array(self._late, np.int64).tobytes()))
+        self._judged, self._late, self.seq = {}, [], fold.seq
+        self._store.save(save)
+
+    def wait(self) -> None:
+        self._store.wait()
+
+
+def restore(app: App, store: Checkpoints) -> Fold:
+    """The fold as last saved, or a fresh one.
+
+    Raises:
+        WrongState, CorruptData: See `Checkpoints.load`.
+    """
+    fold = Fold(app)
+    loaded = store.load(app.fingerprint())
+    if loaded is None:
+        return fold
+    meta, arrays = loaded
+    fold.seq = meta.seq
+    fold.watermarks.restore(meta.extra["sources"], _under(arrays, "watermarks."))
+    fold.engine.overflow[:] = arrays["overflow"]
+    for number, table in enumerate(fold.engine.tables):
+        table.restore(arrays[f"table.{number}.keys"], arrays[f"table.{number}.rows"])
+    for name, model in fold.models.items():
+        model.restore(_under(arrays, f"model.{name}."))
+    return fold
+
+
+def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def judged_rows(store: Checkpoints, model: str, n_experts: int) -> Floats:
+    """Every judged row that was saved, in order; float64[labels, 5 + experts]."""
+    parts = [np.frombuffer(value, np.float64) for _, value in store.outbox(f"{JUDGED}.{model}")]
+    return np.concatenate(parts).reshape(-1, 5 + n_experts) if parts else np.zeros((0, 5 + n_experts))
+
+
+def late_rows(store: Checkpoints) -> list[int]:
+    """Places in the log of all late events."""
+    parts = [np.frombuffer(value, np.int64) for _, value in store.outbox(LATE)]
+    return np.concatenate(parts).tolist() if parts else []

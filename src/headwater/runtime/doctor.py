@@ -1,0 +1,150 @@
+"""What could be wrong with this machine or a state directory, each with its next step.
+
+Everything is read and nothing is changed, so that it may run beside a live Headwater.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from headwater.core.errors import HeadwaterError, WrongState
+from headwater.runtime.settings import Settings
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+LIBRARIES = ("numpy", "numba", "pyarrow", "msgspec", "lmdb", "safetensors", "uvicorn")
+LOW_BYTES, WARN_BYTES = 256 << 20, 2 << 30  # free disk: less is a failure, a warning
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        level: `ok`; `warn`: works, but look at it; `fail`: does not work.
+        check: What was looked at.
+        finding: What was found there.
+        next_step: What to do; empty if nothing.
+    """
+
+    level: str
+    check: str
+    finding: str
+    next_step: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run all checks; a check that breaks is itself a finding. Cost: one read of the log and of all versions' files."""
+    return [finding for check in CHECKS for finding in _guarded(check, settings)]
+
+
+def _guarded(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
+    name = check.__name__.strip("_").replace("_", " ")
+    try:
+        yield from check(settings)
+    except HeadwaterError as error:
+        place = f"{error.where}: " if error.where else ""
+        yield Finding(FAIL, name, f"{place}{error.what}", error.next_step)
+    except OSError as error:
+        yield Finding(FAIL, name, str(error), "Check the path and its permissions.")
+
+
+def _python(_: Settings) -> Iterator[Finding]:
+    here = f"Python {platform.python_version()} on {platform.machine()}"
+    fine = sys.version_info >= (3, 11)
+    yield Finding(OK if fine else FAIL, "python", here, "" if fine else "Install Python 3.11 or newer.")
+
+
+def _libraries(_: Settings) -> Iterator[Finding]:
+    found = []
+    for library in LIBRARIES:
+        try:
+            found.append(f"{library} {version(library)}")
+        except PackageNotFoundError:
+            yield Finding(
+                FAIL, "libraries", f"{library} is not installed", "Run `make setup`, or `pip install headwater` again."
+            )
+    yield Finding(OK, "libraries", ", ".join(found))
+
+
+def _state_directory(settings: Settings) -> Iterator[Finding]:
+    folder = settings.state_dir
+    if not folder.exists():
+        yield Finding(WARN, "state directory", f"{folder} does not exist yet", "`headwater run` makes it; or give --state DIR.")
+    elif not folder.is_dir():
+        yield Finding(FAIL, "state directory", f"{folder} is not a folder", "Move the file away, or give --state DIR.")
+    else:
+        yield Finding(OK, "state directory", str(folder.resolve()))
+
+
+def _log(settings: Settings) -> Iterator[Finding]:
+    from headwater.log.open import open_log  # noqa: PLC0415 - compiles kernels; other checks should have run by then
+
+    try:
+        log = open_log(settings.log_url, readonly=True)
+    except WrongState as error:
+        level = FAIL if settings.state_dir.joinpath("log").exists() else WARN
+        yield Finding(level, "log", f"{error.where}: {error.what}", error.next_step)
+        return
+    try:
+        first, end = log.bounds()
+        read = sum(chunk.batch.n for chunk in log.read(first))
+        yield Finding(OK, "log", f"{read} events from seq {first} to {end}, every checksum holds")
+        refused = sum(counts.quarantined for counts in log.counts().values())
+        if refused:
+            yield Finding(WARN, "quarantine", f"{refused} events were refused", "See them with `headwater quarantine list`.")
+    finally:
+        log.close()
+
+
+def _registry(settings: Settings) -> Iterator[Finding]:
+    from headwater.registry import Catalog  # noqa: PLC0415 - as above
+
+    try:
+        catalog = Catalog(settings.registry_dir, read_only=True)
+    except WrongState as error:
+        level = FAIL if error.expected else WARN
+        yield Finding(level, "registry", f"{error.where}: {error.what}", error.next_step if error.expected else "")
+        return
+    with catalog:
+        versions = catalog.list()
+        for found in versions:
+            catalog.artifacts.verify(found.sha256)
+        strangers = set(catalog.artifacts.hashes()) - {found.sha256 for found in versions}
+    yield Finding(OK, "registry", f"{len(versions)} versions, every file has its hash")
+    if strangers:
+        yield Finding(WARN, "registry", f"{len(strangers)} files that no version names", "Left by a crash; they do no harm.")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.state_dir.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    level = FAIL if free < LOW_BYTES else WARN if free < WARN_BYTES else OK
+    step = "" if level == OK else "Free some space, or set log.retention_age or log.retention_bytes."
+    yield Finding(level, "disk", f"{free / (1 << 30):.1f} GiB free at {folder}", step)
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        step = "Something listens there, perhaps Headwater itself; otherwise choose another with HEADWATER_SERVER_PORT."
+        yield Finding(WARN, "port", f"{host}:{port} cannot be listened on ({error.strerror or error})", step)
+    else:
+        yield Finding(OK, "port", f"{host}:{port} is free")
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _python, _libraries, _state_directory, _log, _registry, _disk, _port,
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""The gateway process: ingest and serving on one port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headwater.app import App
+from headwater.core.clock import SystemClock
+from headwater.core.errors import Retryable
+from headwater.ingest.door import Door
+from headwater.ingest.limits import Limits as IngestLimits
+from headwater.log.open import open_log
+from headwater.log.wake import ring
+from headwater.runtime.learner import BELLS, VIEW
+from headwater.runtime.loading import served
+from headwater.runtime.settings import Settings
+from headwater.serving.answerer import ViewAnswerer
+from headwater.serving.gateway import Gateway, Options
+from headwater.serving.limits import Limits
+from headwater.serving.server import Running, serve
+from headwater.store.view import ViewReader
+
+
+def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) -> None:
+    """Serve until stopped.
+
+    Raises:
+        CannotListen: The port is in use.
+    """
+    folder, server = settings.state_dir, settings.server
+    log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
+    view = ViewReader(folder / VIEW)
+
+    def lag() -> int:
+        try:
+            with view.open() as published:
+                return log.bounds()[1] - published.meta.seq
+        except Retryable:
+            return 0  # the learner has not started: the disk is the only bound
+
+    def wake() -> None:
+        ring(folder / BELLS)
+
+    limits = IngestLimits(
+        max_event_bytes=server.max_event_bytes, max_body_bytes=server.max_body_bytes, max_waiting_events=server.max_waiting_events,
+        max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
+    )  # fmt: skip
+    door = Door(log, app.streams, clock=SystemClock(), limits=limits, on_append=wake)
+    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
+    options = Options(limits=Limits(body_bytes=server.max_body_bytes), streams=app.streams, log_end=lambda: log.bounds()[1])
+    try:
+        serve(Gateway(door, answerer, options), server.host, server.port, ready=ready)
+    finally:
+        log.close()
+        view.close()

@@ -1,0 +1,147 @@
+"""The learner: reads the log, folds, registers, publishes, saves. One process, one thread, in that order.
+
+It starts where the last save ended. Whatever a crash undid is folded again with the same result, so that nothing it did
+twice can be told from what it did once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from headwater.app import App
+from headwater.core.clock import Clock, SystemClock
+from headwater.core.crashpoints import crashpoint
+from headwater.log.protocol import Chunk, EventLog
+from headwater.log.wake import Doorbell
+from headwater.registry.catalog import Catalog
+from headwater.runtime.checkpointing import Checkpointer, restore
+from headwater.runtime.publishing import Publisher, boot_id
+from headwater.runtime.settings import Settings
+from headwater.runtime.versions import Registrar
+from headwater.store.checkpoint import Checkpoints
+from headwater.store.view import ViewWriter
+
+BELLS, STATE, VIEW = "bells", "state", "view"
+_CHUNK_EVENTS = 4096
+_IDLE_S = 0.5
+
+_log = structlog.stdlib.get_logger("headwater.learner")
+
+
+@dataclass(slots=True)
+class Pace:
+    """How often things are done; see `settings.Learner`."""
+
+    checkpoint_s: float
+    checkpoint_events: int
+    publish_s: float
+
+
+class Learner:
+    """Folds one log into one state directory."""
+
+    def __init__(self, app: App, log: EventLog, settings: Settings, clock: Clock | None = None) -> None:
+        self._app, self._log, self._clock = app, log, clock or SystemClock()
+        folder = settings.state_dir
+        self._pace = Pace(
+            settings.learner.checkpoint_every_s, settings.learner.checkpoint_every_events, settings.learner.publish_every_ms / 1000
+        )
+        self._bell = Doorbell(folder / BELLS)
+        self._store = Checkpoints(folder / STATE)
+        self.fold = restore(app, self._store)
+        self._catalog = Catalog(settings.registry_dir)
+        self._registrar = Registrar(app, self._catalog)
+        self._checkpointer = Checkpointer(self.fold, self._store)
+        self._view, same = open_view(folder / VIEW)
+        resume = same and self.fold.seq <= self._view.seq() <= log.bounds()[1]
+        self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume)
+        self._saved_s = self._published_s = self._clock.monotonic_s()
+        self._cpu_s = time.process_time()
+        self._n_versions = len(self._catalog.list())
+
+    def run(self, stop: threading.Event) -> None:
+        """Fold until told to stop; then fold what is in the log, save and return."""
+        _log.info("learning", seq=self.fold.seq, end=self._log.bounds()[1])
+        self._publisher.publish(self._extra())
+        while not stop.is_set():
+            self._bell.clear()
+            if self.catch_up(stop):
+                continue
+            self._publish(force=False)
+            if self.fold.seq > self._checkpointer.seq and self._save_is_due():
+                self._save()
+            self._bell.wait(_IDLE_S)
+        self.catch_up()
+        self._publish(force=True)
+        self._save()
+        self._checkpointer.wait()
+        _log.info("saved", seq=self.fold.seq)
+
+    def catch_up(self, stop: threading.Event | None = None) -> int:
+        """Fold to the log's present end, or until told to stop; returns how many events."""
+        before = self.fold.seq
+        for chunk in self._log.read(self.fold.seq, _CHUNK_EVENTS):
+            self._step(chunk)
+            if stop is not None and stop.is_set():
+                break
+        return self.fold.seq - before
+
+    def _step(self, chunk: Chunk) -> None:
+        effects = self.fold.step(chunk)
+        crashpoint("learner.folded")
+        self._checkpointer.gather(effects)
+        for due in effects.due:
+            cpu_s = time.process_time()
+            if self._registrar.register(due, cpu_s - self._cpu_s) is not None:
+                self._cpu_s = cpu_s
+                self._n_versions += 1
+        crashpoint("learner.registered")
+        self._publish(force=False)
+        if self._save_is_due():
+            self._save()
+
+    def _publish(self, *, force: bool) -> None:
+        now = self._clock.monotonic_s()
+        if force or now - self._published_s >= self._pace.publish_s:
+            began = now
+            self._publisher.publish(self._extra() if force else None)
+            crashpoint("learner.published")
+            self._published_s = self._clock.monotonic_s()
+            # Publishing may take a tenth of the time, no more: under load it is done less often.
+            self._published_s += 9 * min(self._published_s - began, 0.05)
+
+    def _save_is_due(self) -> bool:
+        events = self.fold.seq - self._checkpointer.seq
+        return events >= self._pace.checkpoint_events or self._clock.monotonic_s() - self._saved_s >= self._pace.checkpoint_s
+
+    def _save(self) -> None:
+        self._checkpointer.save()
+        crashpoint("learner.saving")
+        self._saved_s = self._clock.monotonic_s()
+
+    def _extra(self) -> dict[str, Any]:
+        return {"versions": self._n_versions, "cpu_s": time.process_time()}
+
+    def close(self) -> None:
+        self._store.close()
+        self._view.close()
+        self._catalog.close()
+        self._bell.close()
+
+
+def open_view(folder: Path) -> tuple[ViewWriter, bool]:
+    """The view, and whether it is from this boot. One from before the machine stopped may be torn: it is made anew."""
+    mark, boot = folder / "boot", boot_id()
+    same = mark.exists() and mark.read_text() == boot
+    if not same and folder.exists():
+        shutil.rmtree(folder)
+    writer = ViewWriter(folder)
+    mark.write_text(boot)
+    return writer, same

@@ -1,0 +1,88 @@
+"""What a child process of the supervisor runs: `python -m headwater.runtime.process ROLE APP SETTINGS`.
+
+It says on stdout that it is ready, as one JSON line, and stops when its stdin ends: a supervisor that dies takes its
+children with it, however it dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headwater.app import App
+from headwater.core.errors import HeadwaterError
+from headwater.runtime.loading import load_app
+from headwater.runtime.settings import Settings
+from headwater.telemetry.logs import configure
+
+EXIT_ERROR = 3
+
+
+def say(**facts: Any) -> None:
+    """One line to the supervisor."""
+    print(json.dumps({"pid": os.getpid(), **facts}), flush=True)
+
+
+def when_stdin_ends(stop: Callable[[], None]) -> None:
+    """Call `stop` once the supervisor closes our stdin or is gone."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        stop()
+
+    threading.Thread(target=watch, daemon=True, name="stdin").start()
+
+
+def learn(app: App, settings: Settings) -> None:
+    from headwater.log.open import open_log  # noqa: PLC0415 - only this role needs it
+    from headwater.runtime.learner import Learner  # noqa: PLC0415
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    when_stdin_ends(stop.set)
+    log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
+    learner = Learner(app, log, settings)
+    say(role="learner", ready=True, seq=learner.fold.seq)
+    try:
+        learner.run(stop)
+    finally:
+        learner.close()
+        log.close()
+
+
+def gateway(app: App, settings: Settings) -> None:
+    from headwater.runtime.gateway import run_gateway  # noqa: PLC0415
+    from headwater.serving.server import Running  # noqa: PLC0415
+
+    def ready(running: Running) -> None:
+        when_stdin_ends(running.stop)
+        say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
+
+    run_gateway(app, settings, ready)
+
+
+ROLES: dict[str, Callable[[App, Settings], None]] = {"learner": learn, "gateway": gateway}
+
+
+def main(role: str, app: str, settings: str) -> int:
+    chosen = Settings.model_validate_json(settings)
+    configure(chosen.logging.format, level=chosen.logging.level.upper())
+    try:
+        ROLES[role](load_app(app), chosen)
+    except HeadwaterError as error:
+        say(role=role, ready=False, error=str(error), kind=type(error).__name__)
+        return EXIT_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))
+    raise SystemExit(main(*sys.argv[1:4]))

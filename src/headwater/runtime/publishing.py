@@ -1,0 +1,132 @@
+"""Makes the fold's state visible: what changed since the last time, in one transaction of the view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headwater.core.clock import Clock
+from headwater.core.hashing import Hashes
+from headwater.evaluation.pending import Pending
+from headwater.runtime.fold import Fold
+from headwater.store.view import ViewMeta, ViewWriter, entity_key, question_key, weights_key
+
+PUBLISHED, UNSAVED = 1, 2
+_STATUS_EVERY_S = 0.25
+_encode_status = msgspec.json.Encoder().encode
+
+
+class Publisher:
+    """Publishes one fold. After a restart it waits until the fold has caught up with what is already published."""
+
+    def __init__(self, fold: Fold, view: ViewWriter, clock: Clock, *, resume: bool) -> None:
+        self._fold, self._view, self._clock = fold, view, clock
+        self._app = fold.app.fingerprint()
+        self._from = view.seq() if resume else 0
+        self._shown = {name: _Shown() for name in fold.models}
+        self._learnt: dict[str, int] = {}
+        self._status_s = float("-inf")
+        if not resume:
+            view.clear()
+        mark_all(fold)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the view is ahead of the fold, which refolds after a crash."""
+        return self._fold.seq < self._from
+
+    def publish(self, extra: dict[str, Any] | None = None) -> bool:
+        """Show the state after `fold.seq`; returns whether anything was shown. `extra` goes into the status."""
+        if self.is_behind:
+            return False
+        fold, puts, deletes = self._fold, [], []
+        for number, table in enumerate(fold.engine.tables):
+            for slot in _take(table.dirty[: table.n]):
+                puts.append((entity_key(number, int(table.keys[slot])), table.rows[slot].tobytes()))
+        for number, (name, model) in enumerate(fold.models.items()):
+            shown, gone = self._shown[name].changes(model.pending)
+            puts += [(question_key(number, int(model.pending.known[r])), model.pending.rows[r].tobytes()) for r in shown]
+            deletes += [question_key(number, key) for key in gone]
+            if self._learnt.get(name) != (learnt := int(model.learner.counts.sum())):
+                self._learnt[name] = learnt
+                block = np.concatenate([model.learner.stats.reshape(-1), model.learner.weights[:, 0]])
+                puts.append((weights_key(name), block.data))
+        meta = ViewMeta(fold.seq, fold.watermarks.high_mark(), self._clock.now_us(), self._app)
+        self._view.publish(meta, puts, deletes, self._status(extra))
+        return True
+
+    def _status(self, extra: dict[str, Any] | None) -> bytes | None:
+        """Metrics and counts, a few times a second: they are for people."""
+        if self._clock.monotonic_s() - self._status_s < _STATUS_EVERY_S and not extra:
+            return None
+        self._status_s = self._clock.monotonic_s()
+        return _encode_status({"metrics": self._fold.metrics(), "sources": self._fold.counts(), **(extra or {})})
+
+
+class _Shown:
+    """Which key each ring row was last shown under, so that a freed or reused row's key is taken down."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, np.uint64)
+
+    def changes(self, pending: Pending) -> tuple[list[int], list[int]]:
+        """Ring rows to show, and keys to take down."""
+        changed = _take(pending.dirty)
+        before = set(self._keys.tolist()) if self._keys.size != pending.known.size else set(self._keys[changed].tolist())
+        if self._keys.size != pending.known.size:
+            self._keys = np.zeros(pending.known.size, np.uint64)
+        in_use = np.zeros(pending.known.size, np.bool_)
+        in_use[pending.order()] = True
+        newest = changed[in_use[changed]]
+        newest = newest[pending.find(pending.known[newest]) == newest]
+        self._keys[changed] = 0
+        self._keys[newest] = pending.known[newest]
+        gone = before - {0}
+        if gone:
+            keys = np.fromiter(gone, np.uint64, len(gone))
+            gone = set(keys[pending.find(keys) < 0].tolist())
+        return newest.tolist(), list(gone)
+
+
+def _take(dirty: Any) -> Hashes:
+    """Positions whose publish bit is set; clears it."""
+    rows = np.flatnonzero(dirty & PUBLISHED)
+    dirty[rows] &= UNSAVED
+    return rows
+
+
+def mark_all(fold: Fold) -> None:
+    """Have everything published anew."""
+    for table in fold.engine.tables:
+        table.dirty[: table.n] |= PUBLISHED
+    for model in fold.models.values():
+        model.pending.dirty[:] |= PUBLISHED
+
+
+def boot_id() -> str:
+    """What tells one boot of this machine from the next; "" where the system does not say."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Any]]:
+    """(name, array, changed rows or None) of everything a checkpoint keeps; clears the rows' flags."""
+    for name, array in fold.watermarks.arrays().items():
+        yield f"watermarks.{name}", array, None
+    yield "overflow", fold.engine.overflow, None
+    for number, table in enumerate(fold.engine.tables):
+        changed = (table.dirty[: table.n] & UNSAVED) > 0
+        table.dirty[: table.n] &= PUBLISHED
+        yield f"table.{number}.keys", table.keys[: table.n], changed
+        yield f"table.{number}.rows", table.rows[: table.n], changed
+    for name, model in fold.models.items():
+        for part, array in model.small_arrays().items():
+            yield f"model.{name}.{part}", array, None
+        changed = (model.pending.dirty & UNSAVED) > 0
+        model.pending.dirty &= PUBLISHED
+        yield f"model.{name}.pending.known", model.pending.known, changed
+        yield f"model.{name}.pending.rows", model.pending.rows, changed

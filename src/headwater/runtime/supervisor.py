@@ -1,0 +1,211 @@
+"""Starts the gateway and the learner, restarts each alone, and stops them in order without loss.
+
+Order of stopping: the gateway first (no new requests, those in flight are finished and on disk), then the learner (folds
+what is in the log, saves). Nothing that was acknowledged waits for the next start to be safe: it is in the log.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from headwater.app import App
+from headwater.core.errors import Fatal, WrongState
+from headwater.runtime.settings import Settings
+
+RUN_FILE, APP_FILE, LOCK_FILE = "run.json", "app.json", "lock"
+STATE_FORMAT = 1
+_GRACE_S = 30.0
+_BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_START_S = 120.0  # a first start may compile its kernels
+
+
+@dataclass(slots=True)
+class Child:
+    """A supervised process.
+
+    Attributes:
+        role: "learner" or "gateway".
+        facts: What it said when it was ready: pid, url, ...
+        restarts: How often it was started again.
+    """
+
+    role: str
+    process: subprocess.Popen[str] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    ready: threading.Event = field(default_factory=threading.Event)
+    restarts: int = 0
+    failed: str = ""
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+
+class Supervisor:
+    """One running installation. Use as a context manager, or call `start` and `stop`."""
+
+    def __init__(self, app: App, spec: str, settings: Settings, on_event: Callable[[str, str], None] | None = None) -> None:
+        self.app, self._spec = app, spec
+        self.settings = settings.model_copy(update={"state_dir": settings.state_dir.resolve()})
+        self._on_event = on_event or (lambda role, what: None)
+        self.children = {"learner": Child("learner"), "gateway": Child("gateway")}
+        self._stopping = threading.Event()
+        self._lock: IO[str] | None = None
+        self._watchers: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start both and wait until both are ready.
+
+        Raises:
+            WrongState: The state directory is another app's, or is in use.
+            Fatal: A process could not start; the message is its own.
+        """
+        self._claim()
+        for child in self.children.values():
+            self._spawn(child)
+            self._wait_ready(child)
+            watcher = threading.Thread(target=self._watch, args=(child,), daemon=True, name=f"watch-{child.role}")
+            watcher.start()
+            self._watchers.append(watcher)
+
+    @property
+    def url(self) -> str:
+        """Where the gateway answers."""
+        return str(self.children["gateway"].facts["url"])
+
+    def _claim(self) -> None:
+        folder = self.settings.state_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / LOCK_FILE).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WrongState(
+                "this state directory is in use by a running Headwater", where=str(folder), next_step="Stop it, or use another --state."
+            ) from None
+        claim_state(folder, self.app)
+
+    def _spawn(self, child: Child) -> None:
+        child.ready.clear()
+        settings = self.settings
+        if child.facts.get("port"):  # a restarted gateway keeps its port, also one that was chosen freely
+            server = settings.server.model_copy(update={"port": child.facts["port"]})
+            settings = settings.model_copy(update={"server": server})
+        command = [sys.executable, "-m", "headwater.runtime.process", child.role, self._spec, settings.model_dump_json()]
+        child.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        threading.Thread(target=self._listen, args=(child, child.process), daemon=True).start()
+
+    def _listen(self, child: Child, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            facts = json.loads(line)
+            if facts.get("ready"):
+                child.facts = facts
+                child.ready.set()
+                self._write_run_file()
+            elif "error" in facts:
+                child.failed = facts["error"]
+
+    def _wait_ready(self, child: Child) -> None:
+        deadline = time.monotonic() + _START_S
+        while not child.ready.wait(0.05):
+            assert child.process is not None
+            code = child.process.poll()
+            if code is not None and not child.ready.wait(0.2):
+                self.stop()
+                raise Fatal(f"the {child.role} did not start: {child.failed or f'exit code {code}'}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise Fatal(f"the {child.role} is not ready after {_START_S:.0f} s", next_step="Look at its messages above.")
+
+    def _watch(self, child: Child) -> None:
+        """Restart a process that ends by itself; wait longer each time it does not last."""
+        while True:
+            assert child.process is not None
+            began = time.monotonic()
+            code = child.process.wait()
+            if self._stopping.is_set():
+                return
+            quick = time.monotonic() - began < _BACKOFF_S[-1]
+            delay = _BACKOFF_S[min(child.restarts, len(_BACKOFF_S) - 1)] if quick else _BACKOFF_S[0]
+            self._on_event(child.role, f"ended with {_reason(code)}; starting it again in {delay:g} s")
+            if self._stopping.wait(delay):
+                return
+            child.restarts += 1
+            self._spawn(child)
+
+    def stop(self) -> None:
+        """Stop the gateway, then the learner; a process that does not end in 30 s is killed."""
+        self._stopping.set()
+        for role in ("gateway", "learner"):
+            _end(self.children[role].process)
+        (self.settings.state_dir / RUN_FILE).unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _write_run_file(self) -> None:
+        body = {
+            "app": self.app.name, "spec": self._spec, "url": self.children["gateway"].facts.get("url"),
+            "processes": {c.role: {"pid": c.pid, "restarts": c.restarts} for c in self.children.values()},
+        }  # fmt: skip
+        temporary = self.settings.state_dir / f"{RUN_FILE}.tmp"
+        temporary.write_text(json.dumps(body))
+        temporary.replace(self.settings.state_dir / RUN_FILE)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def _end(process: subprocess.Popen[str] | None) -> None:
+    if process is None or process.poll() is not None:
+        return
+    assert process.stdin is not None
+    process.stdin.close()  # the child's sign to stop
+    try:
+        process.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _reason(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def claim_state(folder: Path, app: App) -> None:
+    """Bind a state directory to an app and a format, or refuse.
+
+    Raises:
+        WrongState: It is bound to another one.
+    """
+    file = folder / APP_FILE
+    mine = {"format": STATE_FORMAT, "app": app.name}
+    if not file.exists():
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(mine))
+        temporary.replace(file)
+        return
+    theirs = json.loads(file.read_text())
+    for name, what in (("format", "has another format"), ("app", "belongs to another app")):
+        if theirs.get(name) != mine[name]:
+            raise WrongState(
+                f"the state directory {what}", where=str(folder), expected=str(mine[name]), got=str(theirs.get(name)),
+                next_step="Use another --state directory.",
+            )  # fmt: skip

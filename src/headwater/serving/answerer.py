@@ -1,0 +1,117 @@
+"""Answers from what the learner publishes, with the fold's own arithmetic.
+
+A question with the key of an event in the log is answered from its stored vector; another one from the entities'
+memories as they are now. Weights, memories and stored vectors come from one published state, so that an answer is what
+the fold says at exactly that place in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.core.batch import Bools, Floats, Frame, Ints
+from headwater.core.errors import Retryable
+from headwater.core.expressions import FieldRef, hash_values
+from headwater.core.schema import Schema
+from headwater.evaluation.prequential import SCORES
+from headwater.features.aggregates import Category
+from headwater.features.plan import Plan
+from headwater.features.reading import FeatureReader
+from headwater.learning.kernels import score_rows, share_rows
+from headwater.learning.linear import Linear, base_of
+from headwater.learning.vectors import category_matrix, number_matrix
+from headwater.serving.protocol import Answer, Question
+from headwater.store.view import View, ViewReader, weights_key
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """What has to be known of a model to answer for it.
+
+    Attributes:
+        number: Its position among the app's models.
+        schema: The stream that it answers on.
+        join: The field that a question is found by.
+        columns: Feature columns of its numbers.
+        names: Names of its numbers, then of its categories.
+        n_experts: Scores in a stored question.
+    """
+
+    number: int
+    schema: Schema
+    join: FieldRef[object]
+    columns: tuple[int, ...]
+    categories: tuple[Category, ...]
+    names: tuple[str, ...]
+    learner: Linear
+    n_experts: int
+
+
+class ViewAnswerer:
+    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads."""
+
+    def __init__(self, plan: Plan, served: Mapping[str, Served], view: ViewReader, app: str) -> None:
+        self._served, self._view, self._app = served, view, app
+        self._readers = {name: FeatureReader(plan, s.schema.stream) for name, s in served.items()}
+
+    def models(self) -> dict[str, Schema]:
+        return {name: s.schema for name, s in self._served.items()}
+
+    def status(self) -> dict[str, object]:
+        with self._view.open() as view:
+            return {
+                **view.status(), "seq": view.meta.seq, "time_ms": view.meta.time_ms, "published_us": view.meta.published_us,
+            }  # fmt: skip
+
+    def answer(self, model: str, question: Question) -> Answer:
+        served = self._served[model]
+        with self._view.open() as view:
+            if view.meta.app != self._app:
+                raise Retryable("the learner is publishing another app", where="view", next_step="Restart the gateway.")
+            weights, stats = _weights(view, model, len(served.columns))
+            xs, cs, stored = self._vectors(view, model, served, question)
+            score = np.empty(xs.shape[0])
+            params = served.learner.params()
+            score_rows(weights, stats, xs, cs, params, score)
+            shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
+            return Answer(model, view.meta.seq, score, stored, shares)
+
+    def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools]:
+        rows, n = question.rows, question.rows.n
+        time = np.full(n, view.meta.time_ms) if question.time is None else question.time
+        keys = hash_values((served.join,), rows, time)
+        d, k = len(served.columns), len(served.categories)
+        skip = SCORES + served.n_experts
+        found, stored = view.rows(served.number, keys, skip + d + k, b"q")
+        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d :].astype(np.int64)
+        fresh = np.flatnonzero(~stored)
+        if fresh.size:
+            part = rows if fresh.size == n else rows.take(fresh)
+            xs[fresh], cs[fresh] = self._read(view, model, served, part, time[fresh])
+        return xs, cs, stored
+
+    def _read(self, view: View, model: str, served: Served, rows: Frame, time: Ints) -> tuple[Floats, Ints]:
+        features = self._readers[model].read(rows, time, view.rows)
+        base = base_of(len(served.columns))
+        return (
+            number_matrix(features, served.columns),
+            category_matrix(served.categories, rows, time, base, served.learner.bits),
+        )
+
+
+def _weights(view: View, line: str, d: int) -> tuple[Floats, Floats]:
+    """Weights float64[n] and statistics float64[d, 3] as published: one block, statistics first."""
+    block = view.row(weights_key(line))
+    if block is None:
+        raise Retryable("this line is not published yet", where=line, next_step="Wait until the learner has started.")
+    return block[3 * d :], block[: 3 * d].reshape(d, 3)
+
+
+def _shares(weights: Floats, stats: Floats, xs: Floats, cs: Ints, params: Floats, names: tuple[str, ...]) -> list[dict[str, float]]:
+    out = np.empty((xs.shape[0], 1 + xs.shape[1] + cs.shape[1]))
+    share_rows(weights, stats, xs, cs, params, out)
+    labels = ("intercept", *names)
+    return [dict(zip(labels, row, strict=True)) for row in out.tolist()]

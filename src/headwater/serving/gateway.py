@@ -1,0 +1,202 @@
+"""The gateway: one ASGI app for events, predictions and what machines ask about them.
+
+The hot paths are dispatched here by their prefix, without a framework; everything else goes to Starlette's router. This
+is also the outermost layer: whatever goes wrong below becomes a problem document here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from http import HTTPStatus
+from typing import Protocol
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from headwater.core.batch import Batch
+from headwater.core.clock import Clock, SystemClock
+from headwater.core.errors import Retryable, nearest
+from headwater.core.schema import Schema
+from headwater.log.protocol import Receipt
+from headwater.serving.freshness import Follower
+from headwater.serving.inference import Inference
+from headwater.serving.limits import Limits
+from headwater.serving.pages import Pages
+from headwater.serving.predicting import Predictor
+from headwater.serving.problems import Problem, of_http, shorten, unavailable, unexpected, wrong_method
+from headwater.serving.protocol import Answerer
+from headwater.serving.recording import Recorder
+from headwater.serving.replies import JSON, Reply
+from headwater.serving.requests import BodyReader, Disconnected, Guard, Headers, content_type
+from headwater.telemetry.metrics import Metrics
+
+ROUTES = ("events", "predict", "page")
+
+_log = structlog.stdlib.get_logger("headwater.serving")
+
+
+class DoorReply(Protocol):
+    """What the door says to a producer."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def headers(self) -> dict[str, str]: ...
+
+
+class Door(Protocol):
+    """Where events go; `headwater.ingest` has the real one."""
+
+    def submit(self, body: bytes, content_type: str, headers: Mapping[str, str], stream: str | None) -> Awaitable[DoorReply]:
+        """Take a producer's request: the reply is given after the commit."""
+
+    def append(self, batch: Batch) -> Awaitable[Receipt]:
+        """Store decoded rows durably and say what became of each."""
+
+    def close(self) -> Awaitable[None] | None:
+        """Commit what waits, then take nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a gateway may be told beside its door and its answerer.
+
+    Attributes:
+        limits: Bounds on requests.
+        streams: Schemas of the streams that producers may send, for the OpenAPI page; None means those that models answer on.
+        token: Where given, every path but /healthz needs `Authorization: Bearer <token>`.
+        log_end: Tells the log's end, to say how many events the snapshot has not seen; None means as far as is known.
+        event_time: Event time (ms since 1970 UTC) for rows that come without one. None: answers use the newest event time
+            that the loop has seen and recorded rows their arrival.
+        clock: Stamps arrivals.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    streams: Mapping[str, Schema] | None = None
+    token: str | None = None
+    log_end: Callable[[], int] | None = None
+    event_time: Callable[[], int] | None = None
+    clock: Clock = field(default_factory=SystemClock)
+
+
+class Gateway:
+    """The ASGI app. Run it with `server.serve`, or under any ASGI server that speaks the lifespan protocol."""
+
+    def __init__(
+        self, door: Door, answerer: Answerer, options: Options | None = None, *, metrics: Metrics | None = None
+    ) -> None:
+        self._door = door
+        self._options = options = options or Options()
+        self.limits = limits = options.limits
+        self.metrics = metrics or Metrics()
+        self._guard, self._reader = Guard(limits, options.token), BodyReader(limits)
+        self._recorder = Recorder(door, self.metrics, pending_rows=limits.pending_rows, linger_s=limits.linger_s)
+        self._predictor = Predictor(answerer, self._recorder, self.metrics, limits, options.clock, options.event_time)
+        freshness = Follower(answerer, options.clock, self._log_end)
+        self.metrics.follow(freshness.now)
+        inference = Inference(self._predictor, freshness, self._reader, limits)
+        self._pages = Pages(answerer, freshness, self.metrics, inference, options.streams)
+        self._seconds = {r: self.metrics.request_seconds.labels(r) for r in ROUTES}
+        self._ok = {r: self.metrics.requests.labels(r, "200") for r in ROUTES}
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether callers need a token; a gateway without one may only listen on a loopback address."""
+        return self._options.token is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        route, started = "page", perf_counter()
+        try:
+            headers = self._guard.admit(scope)
+            if path.startswith("/predict/"):
+                route = "predict"
+                body = await self._post(scope, headers, receive)
+                started = perf_counter()
+                reply = await self._predict(path[9:], scope, headers, body)
+            elif path == "/events" or path.startswith("/events/"):
+                route = "events"
+                body = await self._post(scope, headers, receive)
+                started = perf_counter()
+                reply = await self._submit(path[8:] or None, headers, body)
+            else:
+                reply = await self._pages(scope, receive)
+        except Disconnected:
+            return
+        except Exception as error:  # noqa: BLE001 - the outermost layer: nothing passes it
+            reply = self._refusal(error, path)
+        self._seconds[route].observe(perf_counter() - started)
+        (
+            self._ok[route] if reply.status == HTTPStatus.OK else self.metrics.requests.labels(route, str(int(reply.status)))
+        ).inc()
+        await reply.send(send)
+
+    def _log_end(self) -> int | None:
+        return self._recorder.end if self._options.log_end is None else self._options.log_end()
+
+    async def _post(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
+        if scope["method"] != "POST":
+            raise wrong_method(scope["path"], "POST")
+        return await self._reader.read(headers, receive)
+
+    async def _predict(self, model: str, scope: Scope, headers: Headers, body: bytes) -> Reply:
+        call = self._predictor.predict
+        if len(body) <= self.limits.inline_bytes:
+            reply, answered = call(model, body, content_type(headers), scope["query_string"])
+        else:
+            reply, answered = await asyncio.to_thread(call, model, body, content_type(headers), scope["query_string"])
+        self._predictor.keep(answered)
+        return reply
+
+    async def _submit(self, stream: str | None, headers: Headers, body: bytes) -> Reply:
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        said = await self._door.submit(body, given.get("content-type", "application/json"), given, stream)
+        more = {name.lower(): value for name, value in said.headers.items()}
+        return Reply(said.status, said.body, more.pop("content-type", JSON), more)
+
+    def _refusal(self, error: Exception, path: str) -> Reply:
+        """Any exception as a response."""
+        if isinstance(error, Retryable):
+            error = unavailable(error)
+        elif isinstance(error, HTTPException):
+            error = of_http(error, path, nearest(shorten(path), self._pages.paths))
+        elif not isinstance(error, Problem):
+            self.metrics.errors.inc()
+            error = unexpected(error, shorten(path))
+        return error.reply(inference=path.startswith("/v2"))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The lifespan protocol: when the server has answered its last request, record what is pending, then close the door."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._predictor.warm()
+                await send({"type": "lifespan.startup.complete"})
+                continue
+            try:
+                await self.close()
+            except Exception as error:  # noqa: BLE001 - told to the server, which goes on stopping
+                _log.error("the door did not close", exc_info=error)
+                await send({"type": "lifespan.shutdown.failed", "message": "the door did not close"})
+            else:
+                await send({"type": "lifespan.shutdown.complete"})
+            return
+
+    async def close(self) -> None:
+        """Append what is pending and close the door."""
+        await self._recorder.close()
+        closing = self._door.close()
+        if closing is not None:
+            await closing

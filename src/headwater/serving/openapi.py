@@ -1,0 +1,195 @@
+"""The data plane's API as an OpenAPI 3.1 document, made from the schemas of streams and models.
+
+Each model and each stream has its own path with its own typed body, so that a generated client knows their fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from headwater.core.schema import FieldSpec, Kind, Schema
+
+Json = dict[str, Any]
+
+_TYPES: dict[Kind, Json] = {
+    Kind.FLOAT: {"type": "number"},
+    Kind.INT: {"type": "integer", "format": "int64"},
+    Kind.BOOL: {"type": "boolean"},
+    Kind.STR: {"type": "string"},
+}
+_TIME = {
+    "description": "Event time: ISO 8601 with an offset, or milliseconds since 1970 UTC.",
+    "oneOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "format": "int64"}],
+}
+_ID = {
+    "description": "The producer's id; with the source it is what duplicates are known by.",
+    "type": "string",
+    "minLength": 1,
+}
+_ARROW = "application/vnd.apache.arrow.stream"
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def document(models: Mapping[str, Schema], streams: Mapping[str, Schema]) -> Json:
+    """The whole document; valid OpenAPI 3.1."""
+    paths: Json = {**_pages(), "/events": {"post": _events("any stream", "Event")}}
+    schemas: Json = {"Problem": _problem(), "Event": {"type": "object", "required": ["stream", "id"]}, "Infer": _infer()}
+    for name, schema in streams.items():
+        schemas[f"event.{name}"] = _event(schema)
+        paths[f"/events/{name}"] = {"post": _events(f"the stream {name}", f"event.{name}")}
+    for name, schema in models.items():
+        schemas |= {f"row.{name}": _row(schema), f"answer.{name}": _answer(schema)}
+        paths[f"/predict/{name}"] = {"post": _predict(name)}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Headwater data plane", "version": version("headwater")},
+        "paths": paths | _inference(),
+        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{}, {"token": []}],
+    }
+
+
+def _type(spec: FieldSpec) -> Json:
+    kind = dict(_TYPES[spec.kind])
+    if spec.nullable:
+        kind["type"] = [kind["type"], "null"]
+    if not spec.required:
+        kind["default"] = spec.default
+    return kind
+
+
+def _fields(schema: Schema) -> Json:
+    return {f.name: _type(f) for f in schema.fields}
+
+
+def _object(properties: Json, required: list[str]) -> Json:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _event(schema: Schema) -> Json:
+    """An event as the door takes it: the envelope beside the fields."""
+    envelope = {"id": _ID, "source": {"type": "string"}, "time": _TIME, "stream": {"const": schema.stream}}
+    return _object({**envelope, **_fields(schema)}, ["id", *(f.name for f in schema.fields if f.required and not f.nullable)])
+
+
+def _row(schema: Schema) -> Json:
+    return _object({"id": _ID, "time": _TIME, **_fields(schema)}, [schema.key])
+
+
+def _answer(schema: Schema) -> Json:
+    """What `/predict/{model}` says; `recorded` is there only where a row was wanted as an event and cannot be one."""
+    shares = {"type": "object", "additionalProperties": {"type": "number"}}
+    row = {
+        schema.key: _type(schema.field(schema.key)),
+        "score": {"type": "number"},
+        "stored": {"type": "boolean", "description": "The row was in the log; its stored vector was scored."},
+        "shares": {**shares, "description": "Each feature's share; with `intercept` they add up to the linear predictor."},
+        "recorded": {"const": False},
+        "why": {"type": "string", "description": "Why the row will not become an event."},
+    }
+    predictions = {"type": "array", "items": _object(row, [schema.key, "score", "stored"])}
+    return _object(
+        {"model": {"type": "string"}, "version": {"type": "string"}, "predictions": predictions},
+        ["model", "version", "predictions"],
+    )
+
+
+def _problem() -> Json:
+    text = {"type": "string"}
+    names = ("type", "title", "detail", "where", "expected", "got", "next", "instance", "error")
+    return {
+        "type": "object",
+        "properties": {**dict.fromkeys(names, text), "status": {"type": "integer"}},
+        "required": ["type", "title", "status"],
+    }
+
+
+def _infer() -> Json:
+    """A request of the Open Inference Protocol, as far as it is used here."""
+    tensor = {
+        "name": {"type": "string"}, "shape": {"type": "array", "items": {"type": "integer"}}, "datatype": {"type": "string"},
+        "data": {"type": "array"}, "parameters": {"type": "object"},
+    }  # fmt: skip
+    inputs = {"type": "array", "items": {"type": "object", "properties": tensor, "required": ["name", "shape", "datatype"]}}
+    return {"type": "object", "properties": {"id": {"type": "string"}, "inputs": inputs}, "required": ["inputs"]}
+
+
+def _ref(name: str) -> Json:
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _says(description: str, content: Json | None = None) -> Json:
+    """Responses: one when it goes well, a problem otherwise."""
+    problem = {
+        "description": "What was wrong, where, and what to do (RFC 9457).",
+        "content": {"application/problem+json": _ref("Problem")},
+    }
+    return {"200": {"description": description, "content": content or {"application/json": {"schema": {}}}}, "default": problem}
+
+
+def _events(what: str, component: str) -> Json:
+    one = _ref(component)["schema"]
+    many = {"schema": {"oneOf": [one, {"type": "array", "items": one}]}}
+    body = {"required": True, "content": {"application/json": many, _ARROW: _BINARY}}
+    return {
+        "summary": f"Append events of {what}",
+        "requestBody": body,
+        "responses": _says("The verdict on each event; they are on disk."),
+    }
+
+
+def _predict(model: str) -> Json:
+    row = _ref(f"row.{model}")["schema"]
+    rows = {"type": "object", "properties": {"rows": {"type": "array", "items": row}, "time": _TIME}, "required": ["rows"]}
+    body = {"schema": {"oneOf": [row, rows, {"type": "array", "items": row}]}}
+    switches = [
+        _switch("explain", "Also give each feature's share of the score.", default=False),
+        _switch("record", "Append rows that are not in the log as events.", default=True),
+    ]
+    answer = _says("One version's answer to all rows.", {"application/json": _ref(f"answer.{model}"), _ARROW: _BINARY})
+    answer["200"]["headers"] = {"headwater-version": {"description": "line@seq", "schema": {"type": "string"}}}
+    asked = {"required": True, "content": {"application/json": body, _ARROW: _BINARY}}
+    return {"summary": f"Score rows with {model}", "parameters": switches, "requestBody": asked, "responses": answer}
+
+
+def _switch(name: str, description: str, *, default: bool) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "boolean", "default": default}}
+
+
+def _pages() -> Json:
+    summaries = {
+        "/": "Index of routes",
+        "/healthz": "The process lives",
+        "/readyz": "Something is published; how old it is",
+        "/metrics": "Prometheus metrics",
+        "/status": "What learner and gateway say of themselves",
+        "/openapi.json": "This document",
+    }
+    return {path: {"get": {"summary": says, "responses": _says(says)}} for path, says in summaries.items()}
+
+
+def _inference() -> Json:
+    """The routes of the Open Inference Protocol v2."""
+    model, named = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    paths: Json = {path: {"get": _v2("Server")} for path in ("/v2", "/v2/health/live", "/v2/health/ready")}
+    for base in (model, named):
+        parameters = [
+            {"name": n, "in": "path", "required": True, "schema": {"type": "string"}}
+            for n in ("model", "version")
+            if f"{{{n}}}" in base
+        ]
+        infer = _v2("Score tensors")
+        infer["requestBody"] = {
+            "required": True,
+            "content": {"application/json": _ref("Infer"), "application/octet-stream": _BINARY},
+        }
+        paths[base] = {"parameters": parameters, "get": _v2("A model's inputs and outputs")}
+        paths[f"{base}/ready"] = {"parameters": parameters, "get": _v2("Whether a model can answer")}
+        paths[f"{base}/infer"] = {"parameters": parameters, "post": infer}
+    return paths
+
+
+def _v2(summary: str) -> Json:
+    return {"summary": f"{summary} (Open Inference Protocol v2)", "responses": _says(summary)}

@@ -1,0 +1,210 @@
+"""`POST /predict/{model}`: rows in, scores out, the rows kept as events.
+
+Decoding, answering and encoding are one plain function of bytes, so that a long body can be answered in a thread and a
+short one without leaving the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any
+
+import msgspec
+import numpy as np
+from prometheus_client import Counter
+
+from headwater.core.batch import Bools, Text
+from headwater.core.clock import Clock
+from headwater.core.errors import Retryable, nearest
+from headwater.core.schema import Schema
+from headwater.serving import arrow
+from headwater.serving.limits import Limits
+from headwater.serving.problems import Problem, shorten, unavailable
+from headwater.serving.protocol import Answer, Answerer, Question
+from headwater.serving.recording import Recordable, Recorder
+from headwater.serving.replies import JSON, Reply
+from headwater.serving.requests import flags
+from headwater.serving.rows import RowForm, Rows, missing
+from headwater.telemetry.metrics import Metrics
+
+SWITCHES = frozenset({"explain", "record"})
+VERSION = "headwater-version"  # response header, and key of an Arrow answer's metadata
+LACKING = "required fields are missing"
+ONLY_KEY = "only the key was given, and no such row is in the log"
+FULL = "too many rows are waiting to be recorded"
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True, eq=False)
+class Answered:
+    """One call's rows with their answer.
+
+    Attributes:
+        version: `line@seq`.
+        chosen: The rows that will become events, or None where none will.
+        why: For rows that the caller wants recorded and that cannot be: row -> reason.
+    """
+
+    model: str
+    schema: Schema
+    rows: Rows
+    answer: Answer
+    version: str
+    scores: list[float]
+    stored: list[bool]
+    chosen: Bools | None = None
+    why: dict[int, str] = field(default_factory=dict)
+
+
+class Predictor:
+    """Answers calls for every model; remembers what it derived from their schemas."""
+
+    def __init__(
+        self, answerer: Answerer, recorder: Recorder, metrics: Metrics, limits: Limits, clock: Clock,
+        event_time: Callable[[], int] | None,
+    ) -> None:  # fmt: skip
+        self._answerer, self._recorder, self._metrics, self._limits = answerer, recorder, metrics, limits
+        self._clock, self._event_time = clock, event_time
+        self._forms: dict[str, RowForm] = {}
+        self._counts: dict[str, tuple[Counter, Counter]] = {}
+        self.versions: dict[str, str] = {}  # model -> the version that answered last
+
+    def warm(self) -> None:
+        """Make the decoders, and let Arrow and numba load what they load at their first use (seconds, where pandas is installed)."""
+        Text.of(["warm"]).take(np.zeros(1, np.int64))
+        for model in self._answerer.models():
+            self.form(model)
+
+    def predict(self, model: str, body: bytes, content_type: str, query: bytes) -> tuple[Reply, Answered]:
+        """The response to a call; safe to call in any thread. `keep` then records it.
+
+        Raises:
+            Problem: The call is refused.
+        """
+        asked = flags(query, SWITCHES)
+        form = self.form(model)
+        if content_type == JSON or content_type.endswith("+json"):
+            rows, encode = form.decode(body), _json
+        elif content_type == arrow.CONTENT_TYPE:
+            rows, encode = arrow.decode(form, body, self._limits.rows), _arrow
+        else:
+            raise Problem(
+                415, "wrong-content-type", "This content type is not taken", where="Content-Type",
+                expected=f"{JSON} or {arrow.CONTENT_TYPE}", got=content_type,
+            )  # fmt: skip
+        answered = self.ask(model, form.schema, rows, explain=asked.get("explain", False), record=asked.get("record", True))
+        return encode(answered), answered
+
+    def form(self, model: str) -> RowForm:
+        """The decoder for a model's rows.
+
+        Raises:
+            Problem: 404 where there is no such model.
+        """
+        models = self._answerer.models()
+        schema = models.get(model)
+        if schema is None:
+            raise Problem(
+                404,
+                "unknown-model",
+                "There is no such model",
+                where="path",
+                got=model,
+                next_step=nearest(shorten(model), models),
+            )
+        form = self._forms.get(model)
+        if form is None or form.schema is not schema:
+            form = self._forms[model] = RowForm(schema, max_rows=self._limits.rows)
+        return form
+
+    def ask(self, model: str, schema: Schema, rows: Rows, *, explain: bool, record: bool) -> Answered:
+        """Answer the rows from one version, and judge which of them may become events."""
+        if rows.time is None and self._event_time is not None:
+            rows = replace(rows, time=np.full(rows.frame.n, self._event_time(), np.int64))
+        try:
+            answer = self._answerer.answer(model, Question(rows.frame, rows.given, rows.time, explain))
+        except Retryable as error:
+            raise unavailable(error) from error
+        scores: list[float] = answer.score.tolist()
+        if len(scores) != rows.frame.n or not all(map(isfinite, scores)):
+            self._metrics.nonfinite_scores.labels(model).inc()
+            raise Problem(
+                500,
+                "no-finite-score",
+                "The model gave no finite score",
+                next_step="Tell the operator; the answer was withheld.",
+            )
+        answered = Answered(model, schema, rows, answer, f"{answer.line}@{answer.seq}", scores, answer.stored.tolist())
+        if record and not all(answered.stored):
+            self._judge(answered)
+        return answered
+
+    def _judge(self, answered: Answered) -> None:
+        """Which rows will be recorded, and why others cannot be."""
+        rows, wanted = answered.rows, ~answered.answer.stored
+        if not self._recorder.has_room(rows.frame.n):
+            answered.why = dict.fromkeys(np.flatnonzero(wanted).tolist(), FULL)
+            return
+        for name, absent in missing(answered.schema, rows.frame).items():
+            for row in np.flatnonzero(absent & ~answered.answer.stored).tolist():
+                answered.why[row] = f"{answered.why[row]}, {name}" if row in answered.why else f"{LACKING}: {name}"
+            wanted &= ~absent
+        if len(rows.given) == 1 and len(answered.schema.fields) > 1:
+            answered.why, wanted = dict.fromkeys(answered.why, ONLY_KEY), np.zeros_like(wanted)
+        answered.chosen = wanted if wanted.any() else None
+
+    def keep(self, answered: Answered) -> None:
+        """Count an answer and hand its new rows to the recorder. Call it on the event loop's thread."""
+        self.versions[answered.model] = answered.version
+        counts = self._counts.get(answered.model) or self._count(answered.model)
+        n, stored = len(answered.stored), sum(answered.stored)
+        if stored:
+            counts[1].inc(stored)
+        if n > stored:
+            counts[0].inc(n - stored)
+        if answered.why:
+            self._metrics.record_lost.labels("full" if FULL in answered.why.values() else "incomplete").inc(len(answered.why))
+        if answered.chosen is not None:
+            self._recorder.add(_recordable(answered, self._clock.now_us()))
+
+    def _count(self, model: str) -> tuple[Counter, Counter]:
+        """The counters of a model's new and stored rows."""
+        labels = self._metrics.predictions.labels
+        return self._counts.setdefault(model, (labels(model, "false"), labels(model, "true")))
+
+
+def _recordable(answered: Answered, now_us: int) -> Recordable:
+    rows, schema, chosen = answered.rows, answered.schema, answered.chosen
+    assert chosen is not None
+    ids = [str(k) if i is None else i for i, k in zip(rows.ids or [None] * len(rows.keys), rows.keys, strict=True)]
+    if rows.frame.n == 1 or chosen.all():
+        return Recordable(schema, rows.frame, ids, rows.time, now_us, rows.values)
+    picked = np.flatnonzero(chosen)
+    return Recordable(
+        schema, rows.frame.take(picked), [ids[i] for i in picked], None if rows.time is None else rows.time[picked], now_us
+    )
+
+
+def _json(answered: Answered) -> Reply:
+    key, answer = answered.schema.key, answered.answer
+    predictions: list[dict[str, Any]] = [
+        {key: k, "score": s, "stored": t} for k, s, t in zip(answered.rows.keys, answered.scores, answered.stored, strict=True)
+    ]
+    if answer.shares is not None:
+        for prediction, shares in zip(predictions, answer.shares, strict=True):
+            prediction["shares"] = shares
+    for row, why in answered.why.items():
+        predictions[row].update(recorded=False, why=why)
+    version = answered.version
+    return Reply(
+        200, _encode({"model": answered.model, "version": version, "predictions": predictions}), JSON, {VERSION: version}
+    )
+
+
+def _arrow(answered: Answered) -> Reply:
+    key = answered.schema.key
+    body = arrow.encode(answered.model, answered.version, key, answered.rows.frame.columns[key], answered.answer, answered.why)
+    return Reply(200, body, arrow.CONTENT_TYPE, {VERSION: answered.version})

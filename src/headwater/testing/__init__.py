@@ -1,0 +1,1 @@
+"""For users and for ourselves: conformance suites, virtual time, generators, fault injection."""

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import socket
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from headwater.cli import main
+from headwater.core.batch import Text, frame, single
+from headwater.core.schema import FieldSpec, Kind, Schema
+from headwater.log import open_log
+from headwater.runtime.config import load
+
+SCHEMA = Schema("order", (FieldSpec("order_id", Kind.STR),), key="order_id")
+
+
+@pytest.fixture
+def doctor(capsys):
+    def call(state, code=0):
+        with pytest.raises(SystemExit) as left:
+            main.run(["doctor", "--state", str(state), "--json"])
+        assert left.value.code == code
+        return {f["check"]: f for f in json.loads(capsys.readouterr().out)}
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _any_port(monkeypatch):
+    monkeypatch.setenv("HEADWATER_SERVER_PORT", "0")
+
+
+def with_log(state):
+    log = open_log(load(None, {"state_dir": state}).settings.log_url)
+    rows = frame(SCHEMA, [SimpleNamespace(order_id=str(i)) for i in range(10)])
+    log.append(single(SCHEMA, rows, np.arange(10, dtype=np.int64), Text.of([str(i) for i in range(10)])))
+    log.close()
+    return state
+
+
+def test_a_sound_state_directory_is_all_ok(doctor, state):
+    found = doctor(with_log(state))
+    assert found.keys() == {"python", "libraries", "state directory", "log", "registry", "disk", "port"}
+    assert {f["level"] for name, f in found.items() if name != "disk"} == {"ok"}
+    assert found["log"]["finding"].startswith("10 events from seq 0 to 10")
+    assert found["registry"]["finding"].startswith("2 versions")
+
+
+def test_an_empty_place_is_a_warning_and_stays_empty(doctor, tmp_path):
+    found = doctor(tmp_path / "state")
+    assert {found[name]["level"] for name in ("state directory", "log", "registry")} == {"warn"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_log_fails_and_the_rest_is_still_checked(doctor, state):
+    with_log(state)
+    data = state / "log" / "data.mdb"
+    damaged = data.read_bytes().replace(b"order_id", b"order_ie")
+    data.write_bytes(damaged)
+    found = doctor(state, code=1)
+    assert found["log"]["level"] == "fail"
+    assert found["log"]["next_step"]
+    assert found["registry"]["level"] == "ok"
+
+
+def test_an_altered_version_fails(doctor, state):
+    path = next((state / "registry" / "versions").iterdir())
+    path.write_bytes(path.read_bytes()[:-1])
+    found = doctor(state, code=1)
+    assert found["registry"]["level"] == "fail"
+    assert "headwater rebuild" in found["registry"]["next_step"]
+
+
+def test_a_taken_port_is_a_warning(doctor, state, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("HEADWATER_SERVER_PORT", str(taken.getsockname()[1]))
+        assert doctor(state)["port"]["level"] == "warn"
+
+
+def test_a_nearly_full_disk_fails(doctor, state, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    assert doctor(state, code=1)["disk"]["level"] == "fail"
+
+
+def test_the_table_for_a_person(done, state):
+    assert "every file has its hash" in done("doctor", "--state", state)
