@@ -6,35 +6,52 @@
 
 Declare streams as `Event` classes, what a model may look at as features, what turns out to be true as a `label`, and put
 them into an `App`. `headwater run app.py` serves it; `headwater replay app.py --input ...` judges it on history.
+
+Names are imported when they are first used: `headwater --help` must not wait for a compiler.
 """
 
-from headwater.app import AnyFeature, App, Model, Publish, every, every_labels, once
-from headwater.core.errors import DeclarationError, Fatal, HeadwaterError, Retryable
-from headwater.core.event import Event, Field
-from headwater.core.expressions import Expr
-from headwater.evaluation.labels import NEGATIVE, UNKNOWN, label
-from headwater.features.aggregates import (
-    category,
-    count,
-    ewma,
-    ewma_variance,
-    hour,
-    last,
-    max,  # noqa: A004 - hw.max reads as the field's word
-    mean,
-    min,  # noqa: A004
-    since,
-    sum,  # noqa: A004
-    variance,
-    weekday,
-    zscore,
-)
-from headwater.learning.linear import Linear
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headwater.app import AnyFeature, App, Model, Publish, every, every_labels, once
+    from headwater.core.errors import DeclarationError, Fatal, HeadwaterError, Retryable
+    from headwater.core.event import Event, Field
+    from headwater.core.expressions import Expr
+    from headwater.evaluation.labels import NEGATIVE, UNKNOWN, label
+    from headwater.features.aggregates import (
+        category,
+        count,
+        ewma,
+        ewma_variance,
+        hour,
+        last,
+        max,  # noqa: A004 - hw.max reads as the field's word
+        mean,
+        min,  # noqa: A004
+        since,
+        sum,  # noqa: A004
+        variance,
+        weekday,
+        zscore,
+    )
+    from headwater.learning.linear import Linear
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Event", "Expr", "Fatal", "Field", "HeadwaterError", "Linear", "Model",
-    "Publish", "Retryable", "category", "count", "every", "every_labels", "ewma", "ewma_variance", "hour", "label", "last",
-    "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
+    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Event", "Expr", "Fatal", "Field", "HeadwaterError",
+    "Linear", "Model", "Publish", "Retryable", "category", "count", "every", "every_labels", "ewma", "ewma_variance", "hour",
+    "label", "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
 ]  # fmt: skip
+
+_HOMES = ("app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates", "learning.linear")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"headwater.{home}")
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module 'headwater' has no attribute {name!r}")

@@ -118,7 +118,10 @@ def test_patience_has_an_end(server: Server) -> None:
     with Client(server.url, patience_s=20, sleep=lambda s: None) as client, pytest.raises(HeadwaterError, match="no success"):
         client.send("departure", [departure(1)])
     server.faults = []
-    with Client("http://127.0.0.1:9", patience_s=0.2, sleep=lambda s: None) as client, pytest.raises(HeadwaterError, match="no answer"):
+    with (
+        Client("http://127.0.0.1:9", patience_s=0.2, sleep=lambda s: None) as client,
+        pytest.raises(HeadwaterError, match="no answer"),
+    ):
         client.send("departure", [departure(1)])
 
 

@@ -88,6 +88,7 @@ def test_a_verdict_belongs_to_the_request_that_asked() -> None:
 def test_too_many_waiting_events_are_429_and_the_admitted_ones_are_stored() -> None:
     gate = Gate()
     desk = Desk(Limits(max_waiting_events=3), CountingLog(before=gate))
+    batch = typed_batch()
 
     async def story() -> list[Reply]:
         door = desk.door()
@@ -97,7 +98,7 @@ def test_too_many_waiting_events_are_429_and_the_admitted_ones_are_stored() -> N
         await started(*admitted)
         refused = await submit(door, 3)
         with pytest.raises(Overloaded):
-            await door.append(desk_batch(desk))
+            await door.append(batch)
         gate.open.set()
         return [refused, *await asyncio.gather(*admitted)]
 
@@ -108,7 +109,7 @@ def test_too_many_waiting_events_are_429_and_the_admitted_ones_are_stored() -> N
     assert len(desk.rows("departure")) == 3
 
 
-def desk_batch(desk: Desk) -> Batch:
+def typed_batch() -> Batch:
     """A typed batch, as predictions record it."""
     other = Desk()
     other.post(lines([departure(f"p{i}") for i in range(3)]))
@@ -159,7 +160,7 @@ def test_a_batch_that_breaks_the_log_does_not_fail_its_neighbours() -> None:
 
 def test_typed_batches_join_the_same_commit() -> None:
     desk, gate = held()
-    batch = desk_batch(desk)
+    batch = typed_batch()
 
     async def story() -> Any:
         door = desk.door()

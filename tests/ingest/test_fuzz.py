@@ -20,7 +20,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 def check(body: bytes) -> None:
     answer = Desk().post(body, stream="departure")
     assert answer.status == 200
-    assert sum(answer.counts) == len(lines(body))
+    assert sum(answer.counts) == len(lines(body.removeprefix(b"\xef\xbb\xbf")))
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6))
@@ -42,13 +42,21 @@ def test_mutated_arrays_never_raise(data: st.DataObject) -> None:
     text = bytearray(b"[" + b",".join(GOOD) + b"]")
     at = data.draw(st.integers(0, len(text) - 1))
     text[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    kind = data.draw(st.sampled_from(["application/json", "application/cloudevents-batch+json", "application/cloudevents+json"]))
+    kind = data.draw(
+        st.sampled_from(["application/json", "application/cloudevents-batch+json", "application/cloudevents+json"])
+    )
     assert Desk().post(bytes(text), kind=kind, stream="departure").status in {200, 400}
 
 
 EVENTS = st.fixed_dictionaries(
     {"id": st.integers(0, 3) | SCALARS, "flight_id": st.text(max_size=3), "distance": st.floats() | st.integers()},
-    optional={"carrier": SCALARS, "seats": st.integers(-(2**65), 2**65) | SCALARS, "night": SCALARS, "time": SCALARS, "x": SCALARS},
+    optional={
+        "carrier": SCALARS,
+        "seats": st.integers(-(2**65), 2**65) | SCALARS,
+        "night": SCALARS,
+        "time": SCALARS,
+        "x": SCALARS,
+    },
 )
 
 
@@ -68,7 +76,11 @@ def expected(event: dict[str, Any]) -> dict[str, Any] | None:
         and type(out["night"]) is bool
         and (time is None or (type(time) is int and -62_135_596_800_000 <= time <= NOW_MS + 86_400_000))
     )
-    return {**out, "id": str(out["id"]), "distance": float(out["distance"]), "time": NOW_MS if time is None else time} if fine else None
+    return (
+        {**out, "id": str(out["id"]), "distance": float(out["distance"]), "time": NOW_MS if time is None else time}
+        if fine
+        else None
+    )
 
 
 @given(st.lists(EVENTS, max_size=8))
@@ -96,7 +108,9 @@ def test_splitting_never_loses_a_byte_that_counts(raw: bytes, limit: int) -> Non
     assert b"".join(cut_lines(raw)) == raw
 
 
-@given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)))
+@given(
+    st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3))
+)
 def test_split_array_agrees_with_json(value: Any) -> None:
-    array = [value, "a,]\\\"", value]
+    array = [value, 'a,]\\"', value]
     assert repr([json.loads(t) for t in split_array(json.dumps(array).encode())]) == repr(array)

@@ -50,7 +50,7 @@ def test_replay_without_repair_refuses_again_and_stores_nothing(desk: Desk) -> N
     outcomes = replay(desk.log, SCHEMAS, Selection(), clock=desk.clock)
     assert [(o.verdict, o.code) for o in outcomes] == [
         ("quarantined", "wrong_type"),
-        ("quarantined", "wrong_stream"),
+        ("quarantined", "unknown_stream"),
         ("quarantined", "missing_field"),
         ("quarantined", "truncated"),
     ]

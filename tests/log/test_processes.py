@@ -165,9 +165,9 @@ def test_a_reader_in_another_process_follows_and_cannot_write(tmp_path: Path, st
 
 
 def test_a_map_that_another_process_outgrew_is_followed(tmp_path: Path, start: Any) -> None:
+    child = start(tmp_path / "log", [[Row(f"{i}-{j}", user="x" * 20_000) for j in range(20)] for i in range(10)])
     small = LmdbLog(tmp_path / "log", map_bytes=1 << 18)
     small.append(batch_of([Row("mine")]))
-    child = start(tmp_path / "log", [[Row(f"{i}-{j}", user="x" * 20_000) for j in range(20)] for i in range(10)])
     child.go()
     assert len(child.acknowledged()) == 10
     assert len(stored(small)) == 201

@@ -11,6 +11,7 @@ import typer
 
 COMMANDS = {
     "init": "init:init",
+    "replay": "replay:replay",
     "config explain": "config:explain",
     "versions": "versions:versions",
     "show": "show:show",

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -58,6 +59,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 def print_json(value: Any) -> None:
     """Print one JSON document; paths and the like as text."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document to a file."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
 
 
 def show_error(error: Exception) -> None:

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headwater.core.batch import DTYPES, Batch, Column, Frame, Ints, Text
-from headwater.core.schema import FieldSpec, Kind
+from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.ingest.columns import Unfit, build, check, source_codes
 from headwater.ingest.decode import Decoder, Piece, Window, batch_of, never
 from headwater.ingest.ipc import batches
 from headwater.ingest.letters import Bad, Letter, letter
-from headwater.ingest.shapes import DEFAULT_SOURCE, Shape, is_required
+from headwater.ingest.shapes import DEFAULT_SOURCE, ENVELOPE, Shape, is_required
 from headwater.ingest.splitting import PIECE_EVENTS
 
 TARGETS = {Kind.FLOAT: pa.float64(), Kind.INT: pa.int64(), Kind.BOOL: pa.bool_(), Kind.STR: pa.string()}
@@ -42,6 +42,12 @@ def windows(decoder: Decoder, body: bytes, stream: str | None, arrival_us: int) 
     except Bad as bad:
         refused = letter(bad, body, source=None, stream=stream, max_bytes=decoder.limits.max_event_bytes)
         yield Window(batch_of(decoder.shapes, [refused], arrival_us), {0: refused}, never)
+
+
+def table_windows(decoder: Decoder, rows: pa.RecordBatch, stream: str, arrival_us: int) -> Iterator[tuple[int, Window]]:
+    """Rows of one stream that are in memory already: (first row, window)."""
+    for start in range(0, rows.num_rows, PIECE_EVENTS):
+        yield start, _window(decoder, rows.slice(start, PIECE_EVENTS), stream, arrival_us)
 
 
 def _window(decoder: Decoder, rows: pa.RecordBatch, stream: str | None, arrival_us: int) -> Window:
@@ -61,15 +67,13 @@ def _typed(decoder: Decoder, rows: pa.RecordBatch, shape: Shape, arrival_us: int
     Raises:
         One of `_UNFIT`: At least one of them does not fit.
     """
-    n, name = rows.num_rows, shape.schema.stream
+    name = shape.schema.stream
     if "stream" in rows.schema.names and pc.unique(rows.column("stream")).to_pylist() != [name]:
         raise Unfit({})
-    ids, time, (names, source) = _ids(rows), _times(rows, arrival_us), _sources(rows)
-    frame = Frame(n, {f.name: _field(rows, f) for f in shape.schema.fields})
-    if bad := check(shape.schema, frame, time, ids, arrival_us, np.arange(n)):
+    batch = typed_batch(shape.schema, rows, arrival_us)
+    n, names, source = batch.n, batch.sources, batch.source
+    if bad := check(shape.schema, batch.frames[name], batch.time, batch.ids, arrival_us, np.arange(n)):
         raise Unfit(bad)
-    arrival = np.full(n, arrival_us, np.int64)
-    batch = Batch(n, (name,), np.zeros(n, np.uint8), time, arrival, names, source, ids, {name: frame})
 
     def refuse(i: int, bad: Bad) -> Letter:
         raw = _texts(decoder, rows.slice(i, 1), name)[0]
@@ -77,6 +81,19 @@ def _typed(decoder: Decoder, rows: pa.RecordBatch, shape: Shape, arrival_us: int
 
     ignored = Counter({(name, c): n for c in rows.schema.names if c not in shape.members})
     return Window(batch, {}, refuse, ignored)
+
+
+def typed_batch(schema: Schema, rows: pa.RecordBatch, arrival_us: int) -> Batch:
+    """All rows at once, not yet checked.
+
+    Raises:
+        One of `_UNFIT`: A column does not fit.
+    """
+    n = rows.num_rows
+    ids, time, (names, source) = _ids(rows), _times(rows, arrival_us), _sources(rows)
+    frame = Frame(n, {f.name: _field(rows, f) for f in schema.fields})
+    arrival = np.full(n, arrival_us, np.int64)
+    return Batch(n, (schema.stream,), np.zeros(n, np.uint8), time, arrival, names, source, ids, {schema.stream: frame})
 
 
 def _ids(rows: pa.RecordBatch) -> Text:
@@ -147,14 +164,17 @@ def _fits(kind: pa.DataType, to: Kind) -> bool:
 
 
 def _texts(decoder: Decoder, rows: pa.RecordBatch, stream: str | None) -> list[bytes]:
-    """Each row as the plain JSON event that it would have been; NaN is written as such, to be refused as such."""
+    """Each row as the plain JSON event that it would have been; NaN is written as such, to be refused as such.
+
+    A null of the envelope is an absent member; so is every null where rows of several streams share the columns.
+    """
     shapes = decoder.shapes.by_stream
     wanted = shapes[stream].members if stream in shapes else frozenset[str]().union(*(s.members for s in shapes.values()))
     columns = {name: _plain(held, name) for name, held in zip(rows.schema.names, rows.columns, strict=True) if name in wanted}
     texts = []
     for i in range(rows.num_rows):
         event = {name: values[i] for name, values in columns.items()}
-        texts.append(_dumps({k: v for k, v in event.items() if v is not None or k not in ("source", "time", "stream")}))
+        texts.append(_dumps({k: v for k, v in event.items() if v is not None or (k not in ENVELOPE and stream is not None)}))
     return texts
 
 

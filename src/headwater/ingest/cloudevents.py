@@ -46,8 +46,8 @@ def rows(shapes: Shapes, text: bytes, stream: str | None, *, is_array: bool, str
 
 
 def _row(shapes: Shapes, event: CloudEvent, stream: str | None, *, strict: bool) -> Row:
-    if not event.specversion.startswith("1.") or not event.id:
-        raise ValueError(event.specversion)
+    if not event.specversion.startswith("1.") or not event.id or not event.source:
+        raise ValueError("a required attribute is empty or of another version")
     try:
         name = event.type if event.type == stream else resolve(shapes, event.type, stream)
     except Bad as bad:

@@ -48,9 +48,11 @@ def _guarded(body: bytes) -> pa.RecordBatchReader:
                 raise Bad("not_arrow", f"expected plain columns, got {message.type}; write categories as strings")
             if message.type == "record batch" and _is_compressed(message.metadata.to_pybytes()):
                 raise Bad("not_arrow", "expected an uncompressed body; write it with compression=None")
-        return pa.ipc.open_stream(body)
+        reader = pa.ipc.open_stream(body)
+        _ = reader.schema.names  # they may not be UTF-8
     except _ERRORS:
         raise _broken() from None
+    return reader
 
 
 def _is_compressed(metadata: bytes) -> bool:

@@ -23,7 +23,8 @@ Database = Any
 MAP_BYTES = 1 << 34  # address space, not disk: the file grows as it is written
 _PAGE_BYTES = 4096
 _MAX_READERS = 510
-_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+# LMDB reports a write that was cut short, as by a disk that fills up half-way, as an I/O error.
+_FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 class Environment:
@@ -129,7 +130,10 @@ def _translated(error: Exception, path: Path) -> HeadwaterError:
     text, where = str(error), str(path)
     if any(reason in text for reason in _FULL):
         return DiskFull(
-            "the disk is full", where=where, got=text, next_step="Nothing was stored. Free some space, or tighten retention."
+            "the disk is full or failing",
+            where=where,
+            got=text,
+            next_step="Nothing was stored. Free some space, or tighten retention.",
         )
     if "already open" in text:
         return WrongState("this process has it open already", where=where, next_step="Share that object: one for each process.")

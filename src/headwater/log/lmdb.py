@@ -19,7 +19,7 @@ from headwater.core.batch import Batch
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.codec import decode
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import WrongState
+from headwater.core.errors import CorruptData, WrongState
 from headwater.log.admission import Admission, Candidate, admit, candidates, receipt
 from headwater.log.chunks import Header, key_of, missing, peek, pieces, seal, seq_of, unseal
 from headwater.log.counts import added, tally
@@ -145,13 +145,11 @@ class LmdbLog:
     def _check_end(self, txn: Transaction, state: State) -> None:
         """A cheap look before each append: is the last chunk the one that the chain ends with?"""
         cursor = txn.cursor(self._chunks)
-        end, last = state.first, state.before
+        base, end, last = state.first, state.first, state.before
         if cursor.last():
-            seq = seq_of(cursor.key())
-            header = peek(seq, cursor.value())
-            end, last = seq + header.n, header.checksum
+            (base, end), last = _span(cursor), peek(state.end, cursor.value()).checksum
         if (end, last) != (state.end, state.last):
-            raise missing(max(end, state.end - 1), f"chunks up to {end} of {state.end}")
+            raise missing(end if end < state.end else base, f"another one; the log ends at {state.end}, its chunks at {end}")
 
     def read(self, seq: int, max_events: int = 65_536) -> Iterator[Chunk]:
         """See `EventLog.read`. A place that the log does not have is refused at once."""
@@ -167,14 +165,18 @@ class LmdbLog:
                 seq = base + batch.n
 
     def _segment(self, txn: Transaction, seq: int, end: int) -> list[tuple[int, memoryview]]:
-        """Some verified chunks from the one that holds `seq`, copied out of the transaction."""
+        """Some verified chunks from the one that holds `seq`, copied out of the transaction; none beyond damage."""
         state, copies, n_bytes = self._state(txn), [], 0
         state.require(seq)
-        for base, header, payload in self._walk(txn, state, seq, copy=True):
-            copies.append((base, payload))
-            n_bytes += len(payload)
-            if n_bytes >= _SEGMENT_BYTES or base + header.n >= end:
-                break
+        try:
+            for base, header, payload in self._walk(txn, state, seq, copy=True):
+                copies.append((base, payload))
+                n_bytes += len(payload)
+                if n_bytes >= _SEGMENT_BYTES or base + header.n >= end:
+                    break
+        except CorruptData:
+            if not copies:  # otherwise what lies before is handed out first, and the next segment begins with the damage
+                raise
         return copies
 
     def _walk(

@@ -17,7 +17,7 @@ from typing import Any
 
 from headwater.app import App
 from headwater.core.errors import HeadwaterError
-from headwater.runtime.loading import load_app
+from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
 from headwater.telemetry.logs import configure
 
@@ -76,7 +76,7 @@ def main(role: str, app: str, settings: str) -> int:
     chosen = Settings.model_validate_json(settings)
     configure(chosen.logging.format, level=chosen.logging.level.upper())
     try:
-        ROLES[role](load_app(app), chosen)
+        ROLES[role](load_app(Path(app)), chosen)
     except HeadwaterError as error:
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR

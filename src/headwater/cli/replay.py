@@ -1,0 +1,68 @@
+"""`headwater replay`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def replay(
+    app: Annotated[Path, typer.Argument(metavar="APP", help="The Python file that declares the app.")],
+    inputs: Annotated[list[str], typer.Option("--input", metavar="STREAM=FILE", help="A file of history; once for each stream.")],
+    batch: Annotated[int, typer.Option(min=1, help="Events a step. Changes the speed, never the result.")] = 4096,
+    restarts: Annotated[int, typer.Option(min=0, help="Save, drop and restore the state this often on the way.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout.")] = None,
+) -> None:
+    """Judge an app on files of history (Parquet, CSV, JSON lines), as fast as they can be folded.
+
+    Rows are merged by `time`, or by `seq` where `headwater export` wrote the files. For example:
+
+        headwater replay app.py --input sensor=sensor.parquet
+
+        headwater replay examples/flights.py --input departure=d.parquet --input arrival=a.parquet --json report.json
+    """
+    from headwater.cli.output import print_json
+    from headwater.cli.progress import bar
+    from headwater.cli.reports import metrics_tables, print_facts
+    from headwater.runtime.declared import load_app
+    from headwater.runtime.replay import replay as run
+
+    with bar() as progress:
+        done = run(load_app(app), _files(inputs), batch=batch, restarts=restarts, progress=progress)
+    report = done.report()
+    if json_file is not None and str(json_file) == "-":
+        print_json(report)
+        return
+    metrics_tables(report["metrics"])
+    refused = f" ({', '.join(f'{n} {code}' for code, n in done.reasons.items())})" if done.reasons else ""
+    print_facts(
+        {
+            "events": f"{done.events:,} in {done.seconds:.2f} s ({report['events_per_s']:,.0f}/s)",
+            "in = applied + duplicate + late + quarantined": " = ".join(
+                (f"{done.counts['in']:,}", " + ".join(f"{done.counts[k]:,}" for k in ("applied", "duplicate", "late", "quarantined")))
+            )
+            + refused,
+            "state_hash": report["state_hash"],
+        }
+    )
+    if json_file is not None:
+        from headwater.cli.output import write_json
+
+        write_json(json_file, report)
+
+
+def _files(inputs: list[str]) -> dict[str, Path]:
+    from headwater.core.errors import Fatal
+
+    files: dict[str, Path] = {}
+    for given in inputs:
+        stream, equals, path = given.partition("=")
+        if not equals or not stream or not path or stream in files:
+            raise Fatal(
+                "an input names a stream and a file, each stream once", where=f"--input {given}", expected="--input STREAM=FILE",
+                next_step="For example --input departure=departure.parquet.",
+            )  # fmt: skip
+        files[stream] = Path(path)
+    return files

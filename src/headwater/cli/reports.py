@@ -1,0 +1,37 @@
+"""Tables that several commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headwater.cli.output import console, table
+
+_BINARY = ("auc", "log_loss", "accuracy", "kappa_temporal", "brier", "mean_score", "mean_label")
+_NUMBER = ("mae", "rmse", "mae_ratio_to_no_change", "mean_score", "mean_label")
+
+
+def metrics_tables(metrics: Mapping[str, Any]) -> None:
+    """A table for each model: every expert, overall; beside it the last 10,000 labels."""
+    for model, report in metrics.items():
+        overall = report["overall"]
+        if not overall:
+            console().print(f"{model}: no label yet; {report['questions']['scored']:,} questions asked.")
+            continue
+        names = _BINARY if "auc" in next(iter(overall.values())) else _NUMBER
+        rows = []
+        for expert, values in overall.items():
+            recent = report["recent"].get(expert, {})
+            rows.append([expert, *(f"{values[n]:.4f}" for n in names), f"{recent.get(names[0], float('nan')):.4f}"])
+        n = int(next(iter(overall.values()))["n"])
+        title = f"{model}: judged on {n:,} labels, each before it was learnt"
+        table(("", *names, f"recent {names[0]}"), rows, title=title, right=(*names, f"recent {names[0]}"))
+        unhappy = {k: v for k, v in report["questions"].items() if v and k not in ("scored", "labelled")}
+        if unhappy:
+            console().print("  " + ", ".join(f"{v:,} {k.replace('_', ' ')}" for k, v in unhappy.items()))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Label and value, a line each."""
+    for name, value in facts.items():
+        console().print(f"{name}: {value}")
