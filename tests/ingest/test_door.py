@@ -88,6 +88,21 @@ def test_unknown_members_are_ignored_with_a_warning(desk: Desk) -> None:
     assert "Did you mean distance?" in warnings["distnace"]["text"]
 
 
+def test_an_event_beside_a_deep_one_is_warned_of_once(desk: Desk) -> None:
+    deep = departure(2, x=0) | {"x": json.loads("[" * 50 + "]" * 50)}
+    answer = desk.post(lines([departure(1, y=1), deep, departure(3, y=1)]))
+    assert (answer.counts, answer.codes) == ((2, 0, 1), ["too_deep"])
+    assert [w["events"] for w in answer.content["warnings"]] == [2]
+
+
+def test_some_bad_ones_among_many(desk: Desk) -> None:
+    bad = {5, 64, 65, 199, 500, 999}
+    answer = desk.post(lines([departure(i, distance="far" if i in bad else 1.0) for i in range(1000)]))
+    assert answer.counts == (994, 0, 6)
+    assert {p["row"] for p in answer.content["problems"]} == bad
+    assert [int(r["id"]) for r in desk.rows("departure")] == [i for i in range(1000) if i not in bad]
+
+
 def test_seconds_for_milliseconds_are_warned_of(desk: Desk) -> None:
     answer = desk.post(lines([departure(1, time=NOW_MS // 1000)]))
     assert [w["code"] for w in answer.content["warnings"]] == ["time_in_seconds"]

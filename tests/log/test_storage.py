@@ -50,6 +50,18 @@ def test_a_full_disk_refuses_the_append_and_keeps_the_rest(tmp_path: Path) -> No
     assert [seq for seq, _ in stored(LmdbLog(tmp_path / "log"))] == list(range(12))
 
 
+def test_retention_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    log = LmdbLog(tmp_path / "log")
+    with largest_file(2_000_000):
+        for i in range(3):
+            log.append(batch_of(big(str(i))))
+        with pytest.raises(DiskFull):
+            log.append(batch_of([row for i in range(3, 7) for row in big(str(i))]))
+        end = log.bounds()[1]
+        assert log.retain(max_bytes=600_000) == end - 10
+        assert log.append(batch_of(big("new"))).end == end + 10
+
+
 def test_a_map_that_is_too_small_grows(tmp_path: Path) -> None:
     log = LmdbLog(tmp_path / "log", map_bytes=1)
     for i in range(8):

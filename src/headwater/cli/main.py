@@ -11,6 +11,7 @@ import typer
 
 COMMANDS = {
     "init": "init:init",
+    "demo": "demo:demo",
     "replay": "replay:replay",
     "config explain": "config:explain",
     "versions": "versions:versions",

@@ -37,34 +37,36 @@ class Unfit(Exception):  # noqa: N818 - a finding, not a fault
 
 
 def assemble(
-    shapes: Shapes, rows: Sequence[Row], arrival_us: int, refuse: Callable[[int, Bad], Letter]
+    shapes: Shapes, rows: Sequence[Row], arrival_us: int | Ints, refuse: Callable[[int, Bad], Letter]
 ) -> tuple[Batch, list[Row]]:
     """One batch of decoded rows and letters, in order.
 
     Args:
         shapes: What the rows were decoded with.
         rows: Structs of `shapes` and `Letter`s.
-        arrival_us: When the request arrived, microseconds since 1970 UTC; also the event time of rows without one.
+        arrival_us: When the request, or each row, arrived: microseconds since 1970 UTC. Also the event time of rows
+            without one.
         refuse: Makes the letter for row i.
 
     Returns:
         The batch, and its rows: those given, with letters in place of rows that broke a rule.
     """
     kept = list(rows)
+    arrival = np.full(len(kept), arrival_us, np.int64)
     while True:
         try:
-            return _batch(shapes, kept, arrival_us), kept
+            return _batch(shapes, kept, arrival), kept
         except Unfit as unfit:
             for i, bad in unfit.rows.items():
                 kept[i] = refuse(i, bad)
 
 
-def _batch(shapes: Shapes, rows: list[Row], arrival_us: int) -> Batch:
+def _batch(shapes: Shapes, rows: list[Row], arrival: Ints) -> Batch:
     names, codes = _streams(shapes, rows)
     ids, sources, times = (list(map(attrgetter(name), rows)) for name in ("id", "source", "time"))
     id_text = _ids(ids)
     try:
-        time = time_ms(times, arrival_us // 1000)
+        time = time_ms(times, arrival // 1000)
     except OverflowError:
         raise Unfit(_beyond_int64(times, "time")) from None
     source_names, source = source_codes(sources)
@@ -76,11 +78,10 @@ def _batch(shapes: Shapes, rows: list[Row], arrival_us: int) -> Batch:
         schema = DEAD_SCHEMA if name == DEAD else shapes.by_stream[name].schema
         frames[name] = _frame(schema, mine, where)
         if name != DEAD:
-            bad |= check(schema, frames[name], time, id_text, arrival_us, where)
+            bad |= check(schema, frames[name], time, id_text, arrival[where], where)
     bad |= {i: Bad("empty_source", "source: expected a name, got an empty string") for i in _empty(sources)}
     if bad:
         raise Unfit(bad)
-    arrival = np.full(len(rows), arrival_us, np.int64)
     return Batch(len(rows), names, codes, time, arrival, source_names, source, id_text, frames)
 
 
@@ -113,17 +114,17 @@ def source_codes(sources: Sequence[str]) -> tuple[tuple[str, ...], npt.NDArray[n
     return names, np.fromiter(map(code.__getitem__, sources), np.uint16, len(sources))
 
 
-def time_ms(times: Sequence[Any], default_ms: int) -> Ints:
+def time_ms(times: Sequence[Any], default_ms: Ints) -> Ints:
     """Event times, int64[n] in ms since 1970 UTC, from ints (ms), aware datetimes and None (`default_ms`)."""
     kinds = set(map(type, times))
     if kinds == {int}:
         return np.array(times, np.int64)
     if kinds == {type(None)}:
-        return np.full(len(times), default_ms, np.int64)
+        return default_ms
     if kinds == {dt.datetime}:
         return np.array([(t - _EPOCH) // _MS for t in times], np.int64)
-    plain = [default_ms if t is None else t if isinstance(t, int) else (t - _EPOCH) // _MS for t in times]
-    return np.array(plain, np.int64)
+    defaults = zip(times, default_ms.tolist(), strict=True)
+    return np.array([d if t is None else t if isinstance(t, int) else (t - _EPOCH) // _MS for t, d in defaults], np.int64)
 
 
 def _frame(schema: Schema, rows: list[Row], where: Ints) -> Frame:
@@ -158,7 +159,7 @@ def _beyond_int64(values: Sequence[Any], what: str) -> dict[int, Bad]:
     return {i: bad for i, v in enumerate(values) if isinstance(v, int) and v not in INT64}
 
 
-def check(schema: Schema, rows: Frame, time: Ints, ids: Text, arrival_us: int, where: Ints) -> dict[int, Bad]:
+def check(schema: Schema, rows: Frame, time: Ints, ids: Text, arrival_us: int | Ints, where: Ints) -> dict[int, Bad]:
     """What breaks a rule that a type cannot express.
 
     Args:
@@ -166,7 +167,7 @@ def check(schema: Schema, rows: Frame, time: Ints, ids: Text, arrival_us: int, w
         rows: Its frame.
         time: Event time of all rows of the batch, ms.
         ids: Ids of all rows of the batch.
-        arrival_us: Arrival, microseconds.
+        arrival_us: Arrival of the request or of each of the frame's rows, microseconds.
         where: Positions of the frame's rows in the batch.
 
     Returns:

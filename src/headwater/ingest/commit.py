@@ -11,38 +11,44 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import cast
 
 import numpy as np
 
 from headwater.core.batch import Batch, Text, concat
 from headwater.core.errors import CorruptData, Overloaded, Retryable
+from headwater.ingest.decode import Decoded, Window, join
 from headwater.ingest.limits import Limits
+from headwater.ingest.shapes import Shapes
 from headwater.log.protocol import EventLog, Receipt
 
 GROUP_EVENTS = 65_536  # a batch numbers its sources with 16 bits: with at most as many rows they always fit
 GROUP_BYTES = 256 << 20
-GROUP_STREAMS = 256
+
+Done = tuple[Window, Receipt]  # the window's batch may hold others' rows too; the receipt is about its own
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    batch: Batch
+    load: Window | Decoded
     n_bytes: int
-    done: asyncio.Future[Receipt]
+    done: asyncio.Future[Done]
 
 
 class GroupCommit:
     """Appends batches for many tasks of one event loop.
 
     Args:
+        shapes: What rows were decoded with.
         log: Where to. Its `append` runs in one thread of this object's own, never twice at a time.
         limits: `linger_ms` and `max_waiting_events`.
         on_append: Called in the event loop after each commit. It should not raise; if it does, the loop's exception
             handler hears of it and the commit counts all the same.
     """
 
-    def __init__(self, log: EventLog, limits: Limits, on_append: Callable[[], None]) -> None:
-        self._log, self._limits, self._on_append = log, limits, on_append
+    def __init__(self, shapes: Shapes, log: EventLog, limits: Limits, on_append: Callable[[], None]) -> None:
+        self._shapes, self._log, self._limits, self._on_append = shapes, log, limits, on_append
         self._queue: deque[_Waiter] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._task: asyncio.Task[None] | None = None
@@ -58,11 +64,12 @@ class GroupCommit:
             what = f"{self.n_waiting} events wait for the disk, at most {self._limits.max_waiting_events} may"
             raise Overloaded(what, delay_s=1.0, next_step="Send again later; a resent event is stored once.")
 
-    def enqueue(self, batch: Batch) -> asyncio.Future[Receipt]:
-        """Queue rows (at most `GROUP_EVENTS`); the future has their receipt once they are on disk."""
-        waiter = _Waiter(batch, _size(batch), asyncio.get_running_loop().create_future())
+    def enqueue(self, load: Window | Decoded) -> asyncio.Future[Done]:
+        """Queue events (at most `GROUP_EVENTS`); the future has their receipt once they are on disk."""
+        n_bytes = load.n_bytes if isinstance(load, Decoded) else _size(load.batch)
+        waiter = _Waiter(load, n_bytes, asyncio.get_running_loop().create_future())
         self._queue.append(waiter)
-        self.n_waiting += batch.n
+        self.n_waiting += load.n
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
         return waiter.done
@@ -84,25 +91,39 @@ class GroupCommit:
 
     def _gather(self) -> list[_Waiter]:
         group: list[_Waiter] = []
-        n, n_bytes, names = 0, 0, set[str]()
+        n, n_bytes = 0, 0
         while self._queue:
             ahead = self._queue[0]
-            n, n_bytes, names = n + ahead.batch.n, n_bytes + ahead.n_bytes, names.union(ahead.batch.names)
-            if group and (n > GROUP_EVENTS or n_bytes > GROUP_BYTES or len(names) > GROUP_STREAMS):
+            n, n_bytes = n + ahead.load.n, n_bytes + ahead.n_bytes
+            if group and (n > GROUP_EVENTS or n_bytes > GROUP_BYTES):
                 break
             group.append(self._queue.popleft())
         return group
 
     async def _commit(self, group: list[_Waiter]) -> None:
         try:
-            receipt = await asyncio.get_running_loop().run_in_executor(self._thread, self._append, group)
+            done = await asyncio.get_running_loop().run_in_executor(self._thread, self._append, [w.load for w in group])
         except Exception as error:  # noqa: BLE001 - whatever it was, its waiters must hear of it, and the next group must go on
             await self._failed(group, error)
         else:
-            self._succeeded(group, receipt)
+            self._succeeded(group, done)
 
-    def _append(self, group: list[_Waiter]) -> Receipt:
-        return self._log.append(concat([w.batch for w in group]))
+    def _append(self, loads: list[Window | Decoded]) -> list[Done]:
+        """One append for all loads, in order; those that are rows still are put in columns together."""
+        windows: list[Window] = []
+        batches: list[Batch] = []
+        for kind, run in groupby(loads, key=type):
+            if kind is Decoded:
+                windows += join(self._shapes, cast("list[Decoded]", list(run)))
+                batches.append(windows[-1].batch)
+            else:
+                own = cast("list[Window]", list(run))
+                windows += own
+                batches += [w.batch for w in own]
+        receipt = self._log.append(concat(batches))
+        ends = list(accumulate(w.n for w in windows))
+        slices = [slice(end - w.n, end) for w, end in zip(windows, ends, strict=True)]
+        return [(w, Receipt(receipt.verdict[s], receipt.seq[s], receipt.end)) for w, s in zip(windows, slices, strict=True)]
 
     async def _failed(self, group: list[_Waiter], error: Exception) -> None:
         # A full disk or a broken log would fail each alone too. Anything else may be one waiter's fault.
@@ -111,18 +132,15 @@ class GroupCommit:
                 await self._commit([waiter])
             return
         for waiter in group:
-            self.n_waiting -= waiter.batch.n
+            self.n_waiting -= waiter.load.n
             if not waiter.done.done():
                 waiter.done.set_exception(error)
 
-    def _succeeded(self, group: list[_Waiter], receipt: Receipt) -> None:
-        start = 0
-        for waiter in group:
-            stop = start + waiter.batch.n
-            self.n_waiting -= waiter.batch.n
+    def _succeeded(self, group: list[_Waiter], done: list[Done]) -> None:
+        for waiter, result in zip(group, done, strict=True):
+            self.n_waiting -= waiter.load.n
             if not waiter.done.done():  # its request may have been cancelled; its rows are stored
-                waiter.done.set_result(Receipt(receipt.verdict[start:stop], receipt.seq[start:stop], receipt.end))
-            start = stop
+                waiter.done.set_result(result)
         try:
             self._on_append()
         except Exception as error:  # noqa: BLE001 - see `on_append`
@@ -143,7 +161,7 @@ def parts_of(batch: Batch) -> list[Batch]:
     return [batch.slice(at, min(at + GROUP_EVENTS, batch.n)) for at in range(0, batch.n, GROUP_EVENTS)]
 
 
-def join(receipts: Sequence[Receipt]) -> Receipt:
+def joined(receipts: Sequence[Receipt]) -> Receipt:
     """The receipt for parts that were appended one after another."""
     verdict = np.concatenate([r.verdict for r in receipts])
     return Receipt(verdict, np.concatenate([r.seq for r in receipts]), max(r.end for r in receipts))

@@ -6,15 +6,18 @@ members ignored (and counted); if that fails too, event by event, so that only t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate, chain
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from headwater.core.batch import Batch
+from headwater.core.batch import Batch, Ints
 from headwater.core.schema import DEAD
 from headwater.ingest import cloudevents
 from headwater.ingest.columns import assemble
@@ -26,7 +29,31 @@ from headwater.ingest.splitting import PIECE_BYTES, count_lines, cut_lines, grou
 
 FAILURES = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # of a decoder; UnicodeDecodeError is a ValueError
 
+_RUN = 64  # lines
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(slots=True)
+class Decoded:
+    """Some events of a request, not in columns yet.
+
+    Attributes:
+        rows: Row or letter of each event.
+        refuse: Makes the dead letter for row i, from its original text.
+        arrival_us: When they arrived, microseconds since 1970 UTC.
+        ignored: As in `Window`.
+        n_bytes: Length of their texts.
+    """
+
+    rows: list[Row]
+    refuse: Callable[[int, Bad], Letter]
+    arrival_us: int
+    ignored: Counter[tuple[str, str]]
+    n_bytes: int
+
+    @property
+    def n(self) -> int:
+        return len(self.rows)
 
 
 @dataclass(slots=True)
@@ -34,16 +61,28 @@ class Window:
     """Some events of a request, ready to be appended.
 
     Attributes:
-        batch: Row i is event i, or the dead letter in its place.
+        batch: Row `first + i` is event i, or the dead letter in its place.
         letters: The dead letters, by row.
-        refuse: Makes the dead letter for row i, from its original text.
+        refuse: Makes the dead letter for event i, from its original text.
         ignored: How many events had a member that the schema does not know, by (stream, member).
+        first: Where its rows begin; before and after them lie other requests'.
+        n: How many events it has; all rows of the batch unless given.
     """
 
     batch: Batch
     letters: dict[int, Letter]
     refuse: Callable[[int, Bad], Letter]
     ignored: Counter[tuple[str, str]] = field(default_factory=Counter)
+    first: int = 0
+    n: int = -1
+
+    def __post_init__(self) -> None:
+        self.n = self.batch.n if self.n < 0 else self.n
+
+    @property
+    def own(self) -> Batch:
+        """The window's rows only."""
+        return self.batch if self.n == self.batch.n else self.batch.slice(self.first, self.first + self.n)
 
 
 @dataclass
@@ -96,6 +135,24 @@ def never(i: int, bad: Bad) -> Letter:
     raise AssertionError((i, bad.code))
 
 
+def join(shapes: Shapes, parts: Sequence[Decoded]) -> list[Window]:
+    """Windows that lie one after another in one batch: columns cost the same for one event as for fifty."""
+    starts = list(accumulate((p.n for p in parts), initial=0))
+
+    def refuse(i: int, bad: Bad) -> Letter:
+        part = bisect_right(starts, i) - 1
+        return parts[part].refuse(i - starts[part], bad)
+
+    rows = list(chain.from_iterable(p.rows for p in parts))
+    arrival: Ints = np.repeat(np.array([p.arrival_us for p in parts], np.int64), np.diff(starts))
+    batch, kept = assemble(shapes, rows, arrival, refuse)
+    windows = []
+    for start, p in zip(starts, parts, strict=False):
+        mine = enumerate(kept[start : start + p.n]) if DEAD in batch.frames else ()
+        windows.append(Window(batch, {i: row for i, row in mine if type(row) is Letter}, p.refuse, p.ignored, start, p.n))
+    return windows
+
+
 class Decoder:
     """Decodes pieces of JSON against the declared streams."""
 
@@ -103,19 +160,20 @@ class Decoder:
         self.shapes, self.limits = shapes, limits
 
     def window(self, piece: Piece, stream: str | None, arrival_us: int, *, cloud: bool = False) -> Window | None:
-        """The piece as a window; None if there is no event in it. Never raises for what is in the piece."""
+        """`decoded`, in columns."""
+        found = self.decoded(piece, stream, arrival_us, cloud=cloud)
+        return None if found is None else join(self.shapes, [found])[0]
+
+    def decoded(self, piece: Piece, stream: str | None, arrival_us: int, *, cloud: bool = False) -> Decoded | None:
+        """The events of a piece; None if there is none in it. Never raises for what is in the piece."""
         ignored: Counter[tuple[str, str]] = Counter()
         rows = self._typed(piece, stream, ignored, cloud=cloud)
         if rows is None:
-            rows = [self._one(text, stream, ignored, cloud=cloud) for text in piece.events]
-        return self.assembled(rows, piece, stream, arrival_us, ignored) if rows else None
-
-    def assembled(
-        self, rows: list[Row], piece: Piece, stream: str | None, arrival_us: int, ignored: Counter[tuple[str, str]]
-    ) -> Window:
-        batch, kept = assemble(self.shapes, rows, arrival_us, refuse := self._refuser(rows, piece, stream))
-        letters = {i: row for i, row in enumerate(kept) if type(row) is Letter} if DEAD in batch.frames else {}
-        return Window(batch, letters, refuse, ignored)
+            rows = self._sorted_out(piece, stream, ignored, cloud=cloud)
+        if not rows:
+            return None
+        n_bytes = len(piece.text) or sum(map(len, piece.events))
+        return Decoded(rows, self._refuser(rows, piece, stream), arrival_us, ignored, n_bytes)
 
     def _typed(self, piece: Piece, stream: str | None, ignored: Counter[tuple[str, str]], *, cloud: bool) -> list[Row] | None:
         if (
@@ -147,10 +205,9 @@ class Decoder:
 
     def _count_ignored(self, rows: list[Row], piece: Piece, ignored: Counter[tuple[str, str]], *, cloud: bool) -> bool:
         """Count unknown members; False where an event nests too deep."""
-        events = piece.events
-        for row, text in zip(rows, events, strict=True):
-            if is_deeper(text, self.limits.max_depth):
-                return False
+        if any(is_deeper(text, self.limits.max_depth) for text in piece.events):
+            return False
+        for row, text in zip(rows, piece.events, strict=True):
             self._count_members(row, text, ignored, cloud=cloud)
         return True
 
@@ -162,6 +219,17 @@ class Decoder:
             return
         name = self.shapes.stream_of[type(row)]
         ignored.update((name, m) for m in self.shapes.by_stream[name].members.symmetric_difference(members) & set(members))
+
+    def _sorted_out(self, piece: Piece, stream: str | None, ignored: Counter[tuple[str, str]], *, cloud: bool) -> list[Row]:
+        """A piece with something bad in it: lines by the run first, since most runs are good, then one by one."""
+        if piece.is_array or piece.known is not None or len(piece.events) <= _RUN:
+            return [self._one(text, stream, ignored, cloud=cloud) for text in piece.events]
+        rows: list[Row] = []
+        for start in range(0, len(piece.events), _RUN):
+            run = Piece(b"\n".join(piece.events[start : start + _RUN]))
+            found = self._typed(run, stream, ignored, cloud=cloud)
+            rows += self._sorted_out(run, stream, ignored, cloud=cloud) if found is None else found
+        return rows
 
     def _one(self, text: bytes, stream: str | None, ignored: Counter[tuple[str, str]], *, cloud: bool) -> Row:
         """One event: typed if it decodes, else by the patient reader."""

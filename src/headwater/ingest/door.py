@@ -18,8 +18,8 @@ from headwater.core.clock import Clock
 from headwater.core.errors import DiskFull, HeadwaterError, Overloaded, Retryable, nearest
 from headwater.core.schema import Schema
 from headwater.ingest import arrow, cloudevents
-from headwater.ingest.commit import GroupCommit, join, parts_of
-from headwater.ingest.decode import Decoder, Window, batch_of, pieces
+from headwater.ingest.commit import Done, GroupCommit, joined, parts_of
+from headwater.ingest.decode import Decoded, Decoder, Window, batch_of, join, never, pieces
 from headwater.ingest.formats import Format, format_of
 from headwater.ingest.limits import Limits
 from headwater.ingest.reply import Refusal, Reply, answer
@@ -29,6 +29,7 @@ from headwater.ingest.verdicts import Tally
 from headwater.log.protocol import EventLog, Receipt, Verdict
 
 _WINDOWS_IN_FLIGHT = 2  # of one request
+_FEW = 256  # events that are put in columns together with those of other requests
 _CLOUD = (Format.CLOUD, Format.CLOUD_BATCH, Format.CLOUD_BINARY)
 
 _log = structlog.stdlib.get_logger("headwater.ingest")
@@ -51,7 +52,7 @@ class Door:
         self._log, self._clock, self._limits = log, clock, limits
         self._shapes = Shapes(schemas)
         self._decoder = Decoder(self._shapes, limits)
-        self._commit = GroupCommit(log, limits, on_append)
+        self._commit = GroupCommit(self._shapes, log, limits, on_append)
         self._bytes_inside = 0
 
     async def submit(self, body: bytes, content_type: str, headers: Mapping[str, str], stream: str | None) -> Reply:
@@ -89,7 +90,8 @@ class Door:
             DiskFull, CorruptData: Nothing was stored (of more than 65,536 rows: perhaps the first of them).
         """
         self._commit.check_room(batch.n)
-        return join(await asyncio.gather(*(self._commit.enqueue(part) for part in parts_of(batch))))
+        done = await asyncio.gather(*(self._commit.enqueue(Window(part, {}, never)) for part in parts_of(batch)))
+        return joined([receipt for _, receipt in done])
 
     async def close(self) -> None:
         """Commit what waits, then refuse."""
@@ -124,7 +126,7 @@ class Door:
 
     def _windows(
         self, form: Format, body: bytes, headers: Mapping[str, str], stream: str | None, arrival_us: int
-    ) -> Iterator[Window | None]:
+    ) -> Iterator[Window | Decoded | None]:
         if form is Format.ARROW:
             yield from arrow.windows(self._decoder, body, stream, arrival_us)
             return
@@ -133,37 +135,39 @@ class Door:
         if form is Format.CLOUD_BINARY:
             body = cloudevents.from_binary(body, headers)
         for piece in pieces(body, is_lines=form is Format.LINES):
-            yield self._decoder.window(piece, stream, arrival_us, cloud=cloud)
+            found = self._decoder.decoded(piece, stream, arrival_us, cloud=cloud)
+            yield found if found is None or found.n <= _FEW else join(self._shapes, [found])[0]
 
-    async def _store(self, windows: Iterator[Window | None], tally: Tally, arrival_us: int) -> None:
+    async def _store(self, windows: Iterator[Window | Decoded | None], tally: Tally, arrival_us: int) -> None:
         """Decode and commit at the same time, a few windows of the request at once; their order is kept."""
-        flying: deque[tuple[Window, asyncio.Future[Receipt]]] = deque()
+        flying: deque[asyncio.Future[Done]] = deque()
         is_first = True
         try:
             for window in windows:
                 if window is None:
                     continue
                 if is_first:
-                    self._commit.check_room(window.batch.n)
+                    self._commit.check_room(window.n)
                 else:
                     await asyncio.sleep(0)  # one large request must not hold up the others
                 is_first = False
-                flying.append((window, self._commit.enqueue(window.batch)))
+                flying.append(self._commit.enqueue(window))
                 if len(flying) > _WINDOWS_IN_FLIGHT:
-                    await self._settle(*flying.popleft(), tally, arrival_us)
+                    await self._settle(flying.popleft(), tally, arrival_us)
             while flying:
-                await self._settle(*flying.popleft(), tally, arrival_us)
+                await self._settle(flying.popleft(), tally, arrival_us)
         finally:
-            await asyncio.gather(*(done for _, done in flying), return_exceptions=True)
+            await asyncio.gather(*flying, return_exceptions=True)
         if is_first:
             tally.end = self._log.bounds()[1]
 
-    async def _settle(self, window: Window, done: asyncio.Future[Receipt], tally: Tally, arrival_us: int) -> None:
-        receipt = await done
+    async def _settle(self, done: asyncio.Future[Done], tally: Tally, arrival_us: int) -> None:
+        window, receipt = await done
         if (receipt.verdict == Verdict.CONFLICT).any():
-            receipt = await asyncio.to_thread(settle_resent, self._log, window.batch, receipt)
+            receipt = await asyncio.to_thread(settle_resent, self._log, window.own, receipt)
         if conflicts := tally.add(window, receipt):
-            second = await self._commit.enqueue(batch_of(self._shapes, conflicts, arrival_us))
+            letters = Window(batch_of(self._shapes, conflicts, arrival_us), {}, never)
+            _, second = await self._commit.enqueue(letters)
             tally.end = max(tally.end, second.end)
 
 

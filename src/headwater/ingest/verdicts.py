@@ -49,7 +49,7 @@ class Tally:
         if accepted.size:
             self._seq += [int(accepted[0]), int(accepted[-1])]
         self._ignored += window.ignored
-        self._n_in_1970 += _in_1970(window.batch.time, verdict)
+        self._n_in_1970 += _in_1970(window.batch.time[window.first : window.first + window.n], verdict)
         self.end = max(self.end, receipt.end)
         return list(conflicts.values())
 

@@ -213,27 +213,26 @@ class LmdbLog:
     def retain(self, *, max_age_ms: int | None = None, max_bytes: int | None = None, keep_from: int | None = None) -> int:
         """See `EventLog.retain`. The file does not shrink; its free pages are used again."""
         while True:
-            first, is_done = self._env.write(partial(self._drop, limits=(max_age_ms, max_bytes, keep_from)))
-            if is_done:
+            # LMDB uses pages again two commits later: the last pass, which drops nothing, frees what the one before it left.
+            first, n_dropped = self._env.write(partial(self._drop, limits=(max_age_ms, max_bytes, keep_from)))
+            if not n_dropped:
                 return first
 
-    def _drop(self, txn: Transaction, limits: tuple[int | None, int | None, int | None]) -> tuple[int, bool]:
-        """Drop up to `_DROPS` chunks; the new first seq, and whether nothing is left to drop."""
-        state, cursor = self._state(txn), txn.cursor(self._chunks)
-        is_done, n_dropped = not cursor.first(), 0
-        while not is_done and n_dropped < _DROPS:
+    def _drop(self, txn: Transaction, limits: tuple[int | None, int | None, int | None]) -> tuple[int, int]:
+        """Drop up to `_DROPS` chunks; the new first seq, and how many were dropped."""
+        state, cursor, n_dropped = self._state(txn), txn.cursor(self._chunks), 0
+        while n_dropped < _DROPS and cursor.first():
             seq, value = seq_of(cursor.key()), cursor.value()
             if seq != state.first:
                 raise missing(state.first, f"one at {seq}")
             header = peek(seq, value)
             if not state.may_drop(header, *limits):
-                is_done = True
                 break
             state = state.dropped(header, len(value))
-            is_done, n_dropped = not (cursor.delete() and cursor.first()), n_dropped + 1
-        if n_dropped:
-            txn.put(b"state", _encode(state), db=self._meta)
-        return state.first, is_done
+            cursor.delete()
+            n_dropped += 1
+        txn.put(b"state", _encode(state), db=self._meta)
+        return state.first, n_dropped
 
     def close(self) -> None:
         """See `EventLog.close`."""

@@ -6,7 +6,7 @@ It reads no clock, no file and no environment. What it returns is acted upon by 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,10 +38,20 @@ class Effects:
 
 
 class Fold:
-    """The state of an app, as a function of the log's first `seq` rows."""
+    """The state of an app, as a function of the log's first `seq` rows.
 
-    def __init__(self, app: App) -> None:
+    Args:
+        app: The app.
+        clock: Measures stages for a profile; nothing of it enters the state.
+
+    Attributes:
+        seconds: With a clock: time spent by stage: "features", and each model's name.
+    """
+
+    def __init__(self, app: App, *, clock: Callable[[], float] | None = None) -> None:
         self.app = app
+        self._clock = clock or (lambda: 0.0)
+        self.seconds = dict.fromkeys(("features", *app.models), 0.0)
         self.seq = 0
         self.watermarks = Watermarks(list(app.streams.values()))
         self.engine = Engine(app.plan)
@@ -69,11 +79,19 @@ class Fold:
         source = self.watermarks.codes(part.sources)[part.source]
         self.watermarks.mark(bound.stream, source, bound.time, bound.skip)
         effects.late.extend((seq + np.flatnonzero(bound.skip == 2)).tolist())  # noqa: PLR2004 - the code of late events
+        before = self._clock()
         evaluated, features = self.engine.step(bound)
+        before = self._spent("features", before)
         for name, model in self.models.items():
             judged = model.step(bound, evaluated, features, effects.due)
+            before = self._spent(name, before)
             if judged.size:
                 effects.judged.setdefault(name, []).append(judged)
+
+    def _spent(self, stage: str, since: float) -> float:
+        now = self._clock()
+        self.seconds[stage] += now - since
+        return now
 
     def _control(self, mark: dict[str, Any]) -> None:
         if mark.get("kind") == "idle":

@@ -1,0 +1,112 @@
+"""The demo's figures, from the judged rows that the learner saved: exact, over the last 80 % of the flights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from headwater.core.batch import Floats
+from headwater.demo.screen import EXPERTS
+from headwater.evaluation.metrics import exact_auc
+from headwater.evaluation.prequential import FIRST, J_KIND, J_LABEL, J_SCORES, J_SEQ, J_TIME
+
+_DAY_MS = 86_400_000
+_SKIP = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Labels and scores of the flights that count, in the order in which they were asked.
+
+    Attributes:
+        time: Scheduled departure, ms.
+        label: 1 late or never, 0 on time.
+        scores: By expert.
+    """
+
+    time: Floats
+    label: Floats
+    scores: dict[str, Floats]
+
+
+def collect(rows: dict[str, Floats], experts: dict[str, list[str]]) -> Judged:
+    """Put the judged rows of both models together; leave out the first 20 % of the flights."""
+    kept = {}
+    for model, judged in rows.items():
+        first = judged[judged[:, J_KIND] == FIRST]
+        ordered = first[np.argsort(first[:, J_SEQ], kind="stable")]
+        kept[model] = ordered[int(len(ordered) * _SKIP) :]
+    late = kept["late"]
+    scores = {n: kept[m][:, J_SCORES + experts[m].index(e)] for n, (m, e, _) in EXPERTS.items()}
+    return Judged(late[:, J_TIME], late[:, J_LABEL], scores)
+
+
+def log_loss(label: Floats, score: Floats) -> float:
+    p = np.clip(score, 1e-15, 1 - 1e-15)
+    return float(-(label * np.log(p) + (1 - label) * np.log(1 - p)).mean())
+
+
+def calibration_error(label: Floats, score: Floats, bins: int = 20) -> float:
+    """Mean distance between score and share of late flights, over equal-width bins (ECE; Naeini et al. 2015)."""
+    which = np.minimum((score * bins).astype(np.int64), bins - 1)
+    n = np.bincount(which, minlength=bins)
+    gap = np.abs(np.bincount(which, score, bins) - np.bincount(which, label, bins))
+    return float(gap.sum() / max(1, n.sum()))
+
+
+def margin_ci(judged: Judged, offset_ms: int = 5 * 3_600_000) -> tuple[float, float, float]:
+    """(mean, low, high) of the days' AUC of live minus nightly: a paired 95 % interval over New York's days."""
+    day = ((judged.time - offset_ms) // _DAY_MS).astype(np.int64)
+    gaps = []
+    for d in np.unique(day):
+        mine = day == d
+        gap = exact_auc(judged.label[mine], judged.scores["live"][mine]) - exact_auc(judged.label[mine], judged.scores["nightly"][mine])
+        if np.isfinite(gap):
+            gaps.append(gap)
+    mean, error = float(np.mean(gaps)), float(np.std(gaps, ddof=1) / np.sqrt(len(gaps)))
+    return mean, mean - 1.96 * error, mean + 1.96 * error
+
+
+def figures(judged: Judged) -> dict[str, dict[str, float]]:
+    """{metric: {expert: value}}."""
+    y, scores = judged.label, judged.scores
+    said = {n: (s >= 0.5) == (y >= 0.5) for n, s in scores.items()}  # noqa: PLR2004
+    return {
+        "auc": {n: exact_auc(y, s) for n, s in scores.items()},
+        "log_loss": {n: log_loss(y, s) for n, s in scores.items()},
+        "accuracy": {n: float(right.mean()) for n, right in said.items()},
+        "calibration_error": {n: calibration_error(y, s) for n, s in scores.items()},
+    }
+
+
+def print_report(console: Console, report: dict[str, Any]) -> None:
+    """The end of the demo, for a person."""
+    table = Table(title="The last 80 % of the flights, each judged before it was learnt", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("AUC", "log loss", "accuracy", "calibration error", "core-seconds", ""):
+        table.add_column(name, justify="right" if name else "left")
+    for name, (_, _, what) in EXPERTS.items():
+        values = [f"{report[m][name]:.4f}" for m in ("auc", "log_loss", "accuracy", "calibration_error")]
+        cost = report["core_seconds_by_expert"].get(name)
+        style = "bold green" if name == "live" else None
+        table.add_row(name.replace("_", " "), *values, "-" if cost is None else f"{cost:.2f}", what, style=style)
+    console.print(table)
+    low, high = report["nightly_margin_ci"]
+    counts = {k: report[k] for k in ("applied", "duplicate", "late", "quarantined")}
+    fresh, checked = report["freshness_ms"], report["checked"]
+    lines = [
+        f"live beats nightly by {report['nightly_margin']:.4f} AUC a day (95 % interval {low:.4f} .. {high:.4f} over days)",
+        f"events     {report['in']:,} in = " + " + ".join(f"{v:,} {k}" for k, v in counts.items()),
+        f"speed      {report['events'] / report['seconds']:,.0f} events/s over HTTP for {report['seconds']:.1f} s, "
+        f"{report['core_seconds']:.1f} core-seconds in gateway and learner",
+        f"freshness  p50 {fresh['p50']:.0f} ms, p99 {fresh['p99']:.0f} ms from arrival to an answer that had learnt it",
+        f"versions   {report['versions']} registered; {report['questions']['asked']:,} questions, {report['questions']['failed']} failed",
+        f"checked    {checked['same']:,} of {checked['n']:,} HTTP answers equal the fold's score bit for bit; "
+        f"the log folded again gives the same state: {'yes' if checked['state'] else 'NO'}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False)
