@@ -74,7 +74,7 @@ streamed: list[hw.AnyFeature] = [
 ]
 
 label = hw.label(is_late, join=Arrival.flight_id, on=Departure.flight_id, within="48h", missing=hw.UNKNOWN)
-learner = hw.Linear(loss="log", eta0=0.05, forget=0.9999, bits=18)
+learner = hw.Linear(loss="log", eta0=0.05, forget=0.9999)
 first_fifth = 67_355  # a fifth of the year's flights
 
 late = hw.Model(

@@ -162,7 +162,7 @@ class Site:
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Response:
         client = http.client.HTTPConnection(self.running.host, self.running.port, timeout=10)
         try:
-            if body is not None and not isinstance(body, bytes | str):
+            if isinstance(body, dict | list):
                 body, headers = json.dumps(body), {"Content-Type": "application/json", **(headers or {})}
             client.request(method, path, body, headers or {})
             answer = client.getresponse()
@@ -200,7 +200,7 @@ def start(answerer: Any = None, door: Any = None, **options: Any) -> Site:
 
 @pytest.fixture(scope="session")
 def _shared_site() -> Iterator[Site]:
-    site = start(limits=Limits(body_bytes=4 << 20))
+    site = start(limits=Limits(body_bytes=4 << 20), log_end=lambda: 123460)
     yield site
     site.stop()
 

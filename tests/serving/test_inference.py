@@ -94,7 +94,9 @@ def test_a_large_request_is_answered_in_a_thread(client: Any, site: Site) -> Non
 
 
 def test_versions(client: Any) -> None:
-    assert client.infer("late", rows(1, binary=True), model_version="late@123456").get_response()["model_version"] == "late@123456"
+    assert (
+        client.infer("late", rows(1, binary=True), model_version="late@123456").get_response()["model_version"] == "late@123456"
+    )
     assert client.infer("late", rows(1, binary=True), model_version="late").as_numpy("score").size == 1
     for version in ("late@7", "1", "other"):
         with pytest.raises(utils.InferenceServerException, match="This version is not served"):

@@ -29,6 +29,7 @@ def test_ready_once_published(site: Site) -> None:
     assert said.status == 200
     assert said.json["seq"] == 123456
     assert said.json["age_s"] > 0
+    assert said.json["age_events"] == 4
 
 
 def samples(site: Site) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -128,7 +129,9 @@ def test_head_is_get_without_a_body(site: Site) -> None:
     assert (said.status, said.body) == (200, b"")
 
 
-@pytest.mark.parametrize("path", ["/heathz", "/events/", "/predict/", "/predict", "/predict/late/x", "/v3", "/../etc/passwd", "/%2e%2e/x"])
+@pytest.mark.parametrize(
+    "path", ["/heathz", "/events/", "/predict/", "/predict", "/predict/late/x", "/v3", "/../etc/passwd", "/%2e%2e/x"]
+)
 def test_unknown_paths_are_problems(site: Site, path: str) -> None:
     said = site.post(path, b"{}")
     assert said.status in {404, 200} if path == "/events/" else said.status == 404

@@ -64,9 +64,11 @@ def test_a_slow_body_is_a_408(sites: Callable[..., Site], sent: bytes) -> None:
     assert site.get("/healthz").status == 200
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: loc", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /h"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: loc", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /h"]
+)
 def test_a_slow_head_loses_its_connection(sites: Callable[..., Site], sent: bytes) -> None:
-    site = sites(limits=Limits(head_s=0.2))
+    site = sites(limits=Limits(head_s=0.2, idle_s=1))
     got = raw(site, sent)
     assert got.count(b"HTTP/1.1") == sent.count(b"\r\n\r\n")
 
@@ -78,7 +80,11 @@ def test_a_client_that_leaves_in_its_body_is_forgotten(site: Site) -> None:
 
 
 def test_an_endless_head_is_a_431(site: Site) -> None:
-    for head in (b"GET /" + b"x" * 400_000, b"GET / HTTP/1.1\r\nX: " + b"x" * 400_000, b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 80_000):
+    for head in (
+        b"GET /" + b"x" * 400_000,
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 400_000,
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 80_000,
+    ):
         with socket.create_connection((site.running.host, site.running.port), timeout=10) as connection:
             connection.settimeout(10)
             got = b""
@@ -97,7 +103,10 @@ def test_many_or_long_headers_are_a_431(site: Site) -> None:
     assert said.status == 431
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "169.254.169.254", "", "localhost:x", "[::2]", "a" * 300])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "169.254.169.254", "", "localhost:x", "[::2]", "a" * 300],
+)
 def test_other_host_names_are_refused(site: Site, host: str) -> None:
     for path in ("/healthz", "/predict/late", "/v2"):
         said = site.get(path, Host=host)

@@ -101,7 +101,7 @@ def _bad_lines(lines: list[bytes], time: Ints) -> dict[int, list[tuple[str, byte
             ("unknown_stream", _encode({**event, "id": f"stream-{n}", "stream": "arrivals"})),
             ("duplicate", lines[at]),
             ("duplicate", earlier),
-            ("conflict", _encode({**msgspec.json.decode(lines[at]), "carrier": "??"})),
+            ("conflict", _encode({**event, "carrier": "??"})),
             ("too_late", _encode(late)),
         ]
     return out

@@ -62,7 +62,7 @@ class Learner:
         self._view, same = open_view(folder / VIEW)
         resume = same and self.fold.seq <= self._view.seq() <= log.bounds()[1]
         self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume)
-        self._saved_s = self._published_s = self._clock.monotonic_s()
+        self._saved_s = self._publish_at_s = self._clock.monotonic_s()
         self._cpu_s = time.process_time()
         self._n_versions = len(self._catalog.list())
 
@@ -73,13 +73,13 @@ class Learner:
         while not stop.is_set():
             self._bell.clear()
             if self.catch_up(stop):
+                self._publish()  # nothing waits: what was learnt is shown at once
                 continue
-            self._publish(force=False)
             if self.fold.seq > self._checkpointer.seq and self._save_is_due():
                 self._save()
-            self._bell.wait(_IDLE_S)
+            self._bell.wait(min(_IDLE_S, self._pace.checkpoint_s))
         self.catch_up()
-        self._publish(force=True)
+        self._publish(self._extra())
         self._save()
         self._checkpointer.wait()
         _log.info("saved", seq=self.fold.seq)
@@ -103,19 +103,18 @@ class Learner:
                 self._cpu_s = cpu_s
                 self._n_versions += 1
         crashpoint("learner.registered")
-        self._publish(force=False)
+        if self._clock.monotonic_s() >= self._publish_at_s:
+            self._publish()
         if self._save_is_due():
             self._save()
 
-    def _publish(self, *, force: bool) -> None:
-        now = self._clock.monotonic_s()
-        if force or now - self._published_s >= self._pace.publish_s:
-            began = now
-            self._publisher.publish(self._extra() if force else None)
-            crashpoint("learner.published")
-            self._published_s = self._clock.monotonic_s()
-            # Publishing may take a tenth of the time, no more: under load it is done less often.
-            self._published_s += 9 * min(self._published_s - began, 0.05)
+    def _publish(self, extra: dict[str, Any] | None = None) -> None:
+        began = self._clock.monotonic_s()
+        self._publisher.publish(extra)
+        crashpoint("learner.published")
+        ended = self._clock.monotonic_s()
+        # While events wait, publishing may take a quarter of the time, no more.
+        self._publish_at_s = ended + max(self._pace.publish_s, 3 * (ended - began))
 
     def _save_is_due(self) -> bool:
         events = self.fold.seq - self._checkpointer.seq

@@ -110,7 +110,9 @@ def _weights(view: View, line: str, d: int) -> tuple[Floats, Floats]:
     return block[3 * d :], block[: 3 * d].reshape(d, 3)
 
 
-def _shares(weights: Floats, stats: Floats, xs: Floats, cs: Ints, params: Floats, names: tuple[str, ...]) -> list[dict[str, float]]:
+def _shares(
+    weights: Floats, stats: Floats, xs: Floats, cs: Ints, params: Floats, names: tuple[str, ...]
+) -> list[dict[str, float]]:
     out = np.empty((xs.shape[0], 1 + xs.shape[1] + cs.shape[1]))
     share_rows(weights, stats, xs, cs, params, out)
     labels = ("intercept", *names)

@@ -22,6 +22,7 @@ from headwater.core.clock import Clock, SystemClock
 from headwater.core.errors import Retryable, nearest
 from headwater.core.schema import Schema
 from headwater.log.protocol import Receipt
+from headwater.serving.decisions import Decision, DecisionLog, Store
 from headwater.serving.freshness import Follower
 from headwater.serving.inference import Inference
 from headwater.serving.limits import Limits
@@ -75,6 +76,7 @@ class Options:
         event_time: Event time (ms since 1970 UTC) for rows that come without one. None: answers use the newest event time
             that the loop has seen and recorded rows their arrival.
         clock: Stamps arrivals.
+        decisions: Keeps groups of decision records; None keeps none.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -83,6 +85,7 @@ class Options:
     log_end: Callable[[], int] | None = None
     event_time: Callable[[], int] | None = None
     clock: Clock = field(default_factory=SystemClock)
+    decisions: Store | None = None
 
 
 class Gateway:
@@ -97,6 +100,7 @@ class Gateway:
         self.metrics = metrics or Metrics()
         self._guard, self._reader = Guard(limits, options.token), BodyReader(limits)
         self._recorder = Recorder(door, self.metrics, pending_rows=limits.pending_rows, linger_s=limits.linger_s)
+        self._decisions = None if options.decisions is None else DecisionLog(options.decisions, self.metrics)
         self._predictor = Predictor(answerer, self._recorder, self.metrics, limits, options.clock, options.event_time)
         freshness = Follower(answerer, options.clock, self._log_end)
         self.metrics.follow(freshness.now)
@@ -158,6 +162,9 @@ class Gateway:
         else:
             reply, answered = await asyncio.to_thread(call, model, body, content_type(headers), scope["query_string"])
         self._predictor.keep(answered)
+        if self._decisions is not None:
+            now_us = self._options.clock.now_us()
+            self._decisions.add(Decision(now_us, model, answered.version, answered.rows.keys, answered.scores))
         return reply
 
     async def _submit(self, stream: str | None, headers: Headers, body: bytes) -> Reply:
@@ -197,6 +204,8 @@ class Gateway:
     async def close(self) -> None:
         """Append what is pending and close the door."""
         await self._recorder.close()
+        if self._decisions is not None:
+            await self._decisions.close()
         closing = self._door.close()
         if closing is not None:
             await closing

@@ -40,7 +40,7 @@ class _Input(msgspec.Struct, frozen=True):
     shape: list[int]
     datatype: str
     parameters: _TensorParameters = _TensorParameters()
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")  # noqa: RUF009 - immutable
 
 
 class _OutputParameters(msgspec.Struct, frozen=True):
@@ -217,7 +217,7 @@ def _rows(schema: Schema, call: _Infer, raw: memoryview, max_rows: int) -> Rows:
                 )
             columns[spec.name] = from_bytes(spec, tensor.datatype, tensor.shape, raw[at : at + size])
             at += size
-        elif tensor.data is not None:
+        elif bytes(tensor.data):
             columns[spec.name] = from_json(spec, tensor.shape, tensor.data)
         else:
             raise Problem(400, "no-data", "An input has no data", where=spec.name, expected="data, or binary_data_size")

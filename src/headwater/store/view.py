@@ -83,9 +83,11 @@ class ViewWriter:
         return _decode(found).seq if found else 0
 
     def clear(self) -> None:
-        """Forget everything."""
-        with self._env.begin(write=True) as txn:
-            txn.drop(self._env.open_db(None, txn=txn), delete=False)
+        """Forget everything, row by row: dropping LMDB's main database leaves pages that later commits trip over."""
+        with self._env.begin(write=True) as txn, txn.cursor() as cursor:
+            found = cursor.first()
+            while found:
+                found = cursor.delete()
 
     def publish(
         self, meta: ViewMeta, puts: Sequence[tuple[bytes, Any]], deletes: Sequence[bytes] = (), status: bytes | None = None
