@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headwater.features.aggregates import (
         category,
         count,
+        day,
         ewma,
         ewma_variance,
         hour,
@@ -41,7 +42,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Event", "Expr", "Fatal", "Field", "HeadwaterError",
-    "Linear", "Model", "Publish", "Retryable", "category", "count", "every", "every_labels", "ewma", "ewma_variance", "hour",
+    "Linear", "Model", "Publish", "Retryable", "category", "count", "day", "every", "every_labels", "ewma", "ewma_variance", "hour",
     "label", "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
 ]  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What a user declares: streams, features, labels, models, an app. Pure description: nothing here runs.
 
-    late = Model("late", on=Departure, features=[...], label=label(...), learner=Linear(loss="log"))
-    app = App("flights", models=[late])
+late = Model("late", on=Departure, features=[...], label=label(...), learner=Linear(loss="log"))
+app = App("flights", models=[late])
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headwater.core.duration import parse_ms
+from headwater.core.duration import parse_ms, parse_offset_ms
 from headwater.core.errors import DeclarationError, nearest
 from headwater.core.event import EventType
 from headwater.core.expressions import Expr, FieldRef, check, is_text, owner
@@ -48,16 +48,18 @@ class Publish:
 
 
 def every(interval: str, *, utc_offset: str = "0h") -> Publish:
-    """At fixed event times: `every("1d", utc_offset="-5h")` is midnight in New York (winter)."""
-    span = parse_ms(interval)
+    """At fixed event times: `every("1d", utc_offset="-5h")` is midnight in New York (winter).
+
+    Questions move the calendar: it rings before the first one at or after a due time. The very first question only starts it.
+    """
+    span = parse_ms(interval, where="hw.every")
     if span <= 0:
         raise DeclarationError("an interval must be positive", where="hw.every", got=interval)
-    shift = -parse_ms(utc_offset[1:]) if utc_offset.startswith("-") else parse_ms(utc_offset)
-    return Publish(every_ms=span, offset_ms=-shift % span)
+    return Publish(every_ms=span, offset_ms=-parse_offset_ms(utc_offset, where="hw.every") % span)
 
 
 def every_labels(n: int) -> Publish:
-    """After every n labels."""
+    """After every n labels, before the next event of the model's streams. Corrections do not count; expiries as negative do."""
     if n < 1:
         raise DeclarationError("a number of labels must be positive", where="hw.every_labels", got=str(n))
     return Publish(every_labels=n)
@@ -102,15 +104,20 @@ class Model:
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a model's name")
+        _check_parts(self)
         for twin in self.twins:
             _check_name(twin, f"a twin's name of model {self.name}")
             if twin in ("live", "no_change"):
                 raise DeclarationError("a twin has a name that is taken", where=self.name, got=twin)
         if not isinstance(self.on, EventType) or not hasattr(self.on, "schema"):
-            raise DeclarationError("a model is asked on a stream", where=self.name, expected="an hw.Event class", got=repr(self.on))
+            raise DeclarationError(
+                "a model is asked on a stream", where=self.name, expected="an hw.Event class", got=repr(self.on)
+            )
         self.features = _flatten(self.features, self.name, self.on.schema)
         if not self.features:
-            raise DeclarationError("a model without features cannot learn", where=self.name, next_step="Add a field of its stream.")
+            raise DeclarationError(
+                "a model without features cannot learn", where=self.name, next_step="Add a field of its stream."
+            )
         if self.label.on.stream != self.on.schema.stream:
             raise DeclarationError(
                 "the label is joined to another stream than the model's", where=self.name,
@@ -146,27 +153,42 @@ class Model:
 
     def describe(self) -> dict[str, Any]:
         """The declaration as plain data: equal data, equal model."""
-        numbers: list[str] = []
-        for f in self.numbers:
-            numbers.append(f.name if isinstance(f, Numeric) else f"{f.keeper} {f.read.name}[{f.nth}] {f.prior} {f.prior_weight}")
+        label = self.label
+        numbers = [f.name if isinstance(f, Numeric) else _spelled(f) for f in self.numbers]
+        baseline = [str(self.baseline.keeper), *(f.text() for f in self.baseline.at or ())]
         return {
             "name": self.name, "on": self.schema.stream, "numbers": numbers, "categories": [c.name for c in self.categories],
-            "label": [self.label.value.text(), self.label.join.text(), self.label.on.text(), self.label.within_ms, self.label.missing.value],
-            "learner": self.learner.describe(), "baseline": str(self.baseline.keeper),
+            "label": [label.value.text(), label.join.text(), label.on.text(), label.within_ms, label.missing.value],
+            "learner": self.learner.describe(), "baseline": baseline,
             "versions": self.versions.describe(), "twins": {n: p.describe() for n, p in self.twins.items()},
         }  # fmt: skip
 
 
+def _spelled(f: Aggregate) -> str:
+    """Everything that a feature's value depends on."""
+    at = "" if f.at is None else " at " + ",".join(field.text() for field in f.at)
+    return f"{f.keeper} {f.read.name}[{f.nth}] {f.prior} {f.prior_weight}{at}"
+
+
+def _check_parts(model: Model) -> None:
+    """Refuse parts of a model that are something else than they should be."""
+    parts = {"label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear, "hw.Linear(...)"),
+             "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)")}  # fmt: skip
+    parts |= {f"twins[{name!r}]": (rule, Publish, parts["versions"][2]) for name, rule in model.twins.items()}
+    for part, (given, kind, expected) in parts.items():
+        if not isinstance(given, kind):
+            raise DeclarationError(f"{part} is something else", where=model.name, expected=expected, got=repr(given))
+    if not isinstance(model.features, list | tuple):
+        raise DeclarationError("features are no list", where=model.name, expected="features=[...]", got=repr(model.features))
+
+
 def _check_name(name: str, what: str) -> None:
-    if not re.fullmatch(_NAME, name):
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise DeclarationError(f"{what} is not usable in files and URLs", where=name, expected=_NAME, got=repr(name))
 
 
 def _flatten(features: Iterable[AnyFeature], model: str, on: Schema) -> list[Feature]:
-    out: list[Feature] = []
-    for given in features:
-        for feature in given if isinstance(given, list) else [given]:
-            out.append(_feature(feature, model, on))
+    out = [_feature(f, model, on) for given in features for f in (given if isinstance(given, list) else [given])]
     names = [f.name for f in out]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -179,13 +201,17 @@ def _feature(feature: Feature | Expr[Any], model: str, on: Schema) -> Feature:
         check(feature)
         if is_text(feature):
             raise DeclarationError(
-                "a text is given as a number", where=f"{model}: {feature.text()}", next_step=f"Write hw.category({feature.text()})."
+                "a text is given as a number",
+                where=f"{model}: {feature.text()}",
+                next_step=f"Write hw.category({feature.text()}).",
             )
         feature = Numeric(feature.text(), feature)
     if isinstance(feature, EventType):
         raise DeclarationError("a stream is given as a feature", where=model, next_step="Give one of its fields.")
     if not isinstance(feature, Aggregate | Category | Numeric):
-        raise DeclarationError("this is no feature", where=model, expected="a field, hw.category, hw.mean, ...", got=repr(feature))
+        raise DeclarationError(
+            "this is no feature", where=model, expected="a field, hw.category, hw.mean, ...", got=repr(feature)
+        )
     exprs = feature.exprs if isinstance(feature, Category) else (feature.expr,) if isinstance(feature, Numeric) else ()
     for expr in exprs:
         if expr.stream != on.stream:
@@ -209,6 +235,11 @@ class App:
 
     def __init__(self, name: str, *, models: Sequence[Model], streams: Sequence[EventType] = ()) -> None:
         _check_name(name, "an app's name")
+        strangers = [m for m in models if not isinstance(m, Model)] if isinstance(models, list | tuple) else [models]
+        if strangers:
+            raise DeclarationError(
+                "an app takes a list of models", where=name, expected="models=[hw.Model(...)]", got=repr(strangers[0])
+            )
         if not models:
             raise DeclarationError("an app needs a model", where=name)
         self.name = name

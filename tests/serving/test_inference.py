@@ -52,7 +52,8 @@ def test_a_foreign_client_finds_its_way(client: Any, site: Site) -> None:
     assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
     metadata = client.get_model_metadata("late")
     assert [(i["name"], i["datatype"]) for i in metadata["inputs"]] == [
-        ("flight_id", "BYTES"), ("carrier", "BYTES"), ("origin", "BYTES"), ("distance", "FP64"), ("seats", "INT64"), ("cargo", "BOOL"),
+        ("flight_id", "BYTES"), ("carrier", "BYTES"), ("origin", "BYTES"), ("distance", "FP64"), ("seats", "INT64"),
+        ("cargo", "BOOL"),
     ]  # fmt: skip
     assert metadata["outputs"] == [{"name": "score", "datatype": "FP64", "shape": [-1]}]
     site.answerer.published = False
@@ -84,7 +85,8 @@ def test_mixed_inputs_and_left_out_fields(client: Any, site: Site) -> None:
     question = site.answerer.questions[-1]
     assert question.given == {"flight_id", "distance", "seats"}
     assert {name: c.to_list() for name, c in question.rows.columns.items()} == {
-        "flight_id": ["a", "b"], "carrier": [None, None], "origin": [None, None], "distance": [1.0, 2.0], "seats": [3, 4], "cargo": [0, 0],
+        "flight_id": ["a", "b"], "carrier": [None, None], "origin": [None, None], "distance": [1.0, 2.0], "seats": [3, 4],
+        "cargo": [0, 0],
     }  # fmt: skip
 
 

@@ -53,6 +53,8 @@ def test_metrics_count_what_happened(site: Site) -> None:
     site.post("/predict/late", [ROW, {**ROW, "flight_id": "f2"}])
     site.door.rows(1)
     site.post("/predict/nope", ROW)
+    site.post("/events/departure", ROW)
+    site.post("/events", ROW)
     after = samples(site)
 
     def more(name: str, **labels: str) -> float:
@@ -64,6 +66,8 @@ def test_metrics_count_what_happened(site: Site) -> None:
     assert more("headwater_requests_total", route="predict", status="200") == 1
     assert more("headwater_requests_total", route="predict", status="404") == 1
     assert more("headwater_request_seconds_count", route="predict") == 2
+    assert more("headwater_events_total", stream="departure", verdict="accepted") == 2  # one of them predicted
+    assert more("headwater_events_total", stream="*", verdict="accepted") == 1
     assert after["headwater_published_seq"][()] == 123456
     assert after["headwater_ready"][()] == 1
     assert after["headwater_learner_value"][(("name", "metrics.late.log_loss"),)] == 0.5

@@ -147,7 +147,7 @@ def test_our_own_page_may_call(site: Site) -> None:
 
 
 def test_with_a_token_nothing_but_health_is_open(sites: Callable[..., Site]) -> None:
-    site = sites(token="s3cret-token")  # noqa: S106
+    site = sites(token="s3cret-token")
     for path in [*site.get("/openapi.json", Authorization="Bearer s3cret-token").json["paths"], "/unknown"]:
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
             for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret-token"}):

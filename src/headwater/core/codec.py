@@ -39,7 +39,14 @@ _encode_header = msgspec.msgpack.Encoder().encode
 
 def encode(batch: Batch) -> bytes:
     """The batch as bytes."""
-    arrays: list[np.ndarray[Any, Any]] = [batch.stream, batch.time, batch.arrival, batch.source, batch.ids.offsets, batch.ids.data]
+    arrays: list[np.ndarray[Any, Any]] = [
+        batch.stream,
+        batch.time,
+        batch.arrival,
+        batch.source,
+        batch.ids.offsets,
+        batch.ids.data,
+    ]
     frames = []
     for name, rows in batch.frames.items():
         columns = []
@@ -90,7 +97,7 @@ def decode(data: bytes | memoryview) -> Batch:
         (length,) = struct.unpack_from("<I", view)
         header = _decode_header(view[4 : 4 + length])
         return _batch(header, _Arrays(view, header.sizes, 4 + length + -(4 + length) % 8))
-    except (struct.error, msgspec.MsgspecError, ValueError) as error:
+    except (struct.error, msgspec.MsgspecError, ValueError, IndexError) as error:
         raise CorruptData(f"an event batch cannot be decoded ({error})", next_step="Run `headwater doctor`.") from error
 
 

@@ -38,6 +38,17 @@ def parse_ms(text: str, *, where: str = "") -> int:
     return ms
 
 
+def parse_offset_ms(text: str, *, where: str = "") -> int:
+    """Milliseconds in a distance from UTC: a duration, perhaps with a sign.
+
+    >>> parse_offset_ms("-5h"), parse_offset_ms("+5.5h"), parse_offset_ms("0h")
+    (-18000000, 19800000, 0)
+    """
+    sign = text[:1] if isinstance(text, str) else ""
+    span = parse_ms(text[1:] if sign in ("+", "-") else text, where=where)
+    return -span if sign == "-" else span
+
+
 def _refused(what: str, text: object, where: str) -> DeclarationError:
     return DeclarationError(
         what,

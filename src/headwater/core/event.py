@@ -25,6 +25,12 @@ T = TypeVar("T")
 
 _KINDS: dict[object, Kind] = {float: Kind.FLOAT, int: Kind.INT, bool: Kind.BOOL, str: Kind.STR}
 _ENVELOPE = {"id", "source", "time", "stream"}
+_METHODS = {"schema", "replace"}
+_OPTIONS = ("key", "lateness", "max_ahead", "stream", "major")
+
+
+class UnknownField(DeclarationError, AttributeError):  # noqa: N818 - says what is wrong
+    """A stream has no such field. Also an `AttributeError`, so that `hasattr` works as everywhere."""
 
 
 class Field(Generic[T]):
@@ -55,15 +61,16 @@ class EventType(type):
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], space: dict[str, Any], *, key: str = "", lateness: str = "0s",
-        max_ahead: str = "1d", stream: str = "", major: int = 1,
+        max_ahead: str = "1d", stream: str = "", major: int = 1, **unknown: Any,
     ) -> EventType:  # fmt: skip
         made = super().__new__(cls, name, bases, space)
         if not bases:
             return made
+        _check_class(name, bases, unknown)
         stream = stream or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         fields = tuple(_spec(made, field, hint) for field, hint in _hints(made).items())
         _check(name, stream, key, fields)
-        late_ms, ahead_ms = parse_ms(lateness), parse_ms(max_ahead)
+        late_ms, ahead_ms = parse_ms(lateness, where=f"{name}.lateness"), parse_ms(max_ahead, where=f"{name}.max_ahead")
         made.schema = Schema(stream, fields, key, lateness_ms=late_ms, max_ahead_ms=ahead_ms, major=major)
         for spec in fields:
             setattr(made, spec.name, Field(FieldRef(stream, spec, made)))
@@ -78,17 +85,31 @@ class EventType(type):
             if name.startswith("_") or name == "schema":
                 raise AttributeError(name)
             known = [f.name for f in cls.schema.fields]
-            raise DeclarationError(f"no field {name}", where=cls.__name__, next_step=nearest(name, known))
+            raise UnknownField(f"no field {name}", where=cls.__name__, next_step=nearest(name, known))
 
 
 def _hints(made: type) -> dict[str, Any]:
     """The class's own annotations, evaluated in its module."""
-    own = {n: hint for n, hint in inspect.get_annotations(made).items() if not n.startswith("_")}
+    own = inspect.get_annotations(made)
     module = sys.modules.get(made.__module__)
     try:
         return typing.get_type_hints(types.SimpleNamespace(__annotations__=own), vars(module) if module else {})
-    except NameError as error:
-        raise DeclarationError(f"an annotation is not known here: {error}", where=made.__name__) from error
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise DeclarationError(
+            f"an annotation cannot be read: {error}", where=made.__name__, expected="hw.Field[...] for each field",
+            next_step="Import what annotations name at the top of the file.",
+        ) from error  # fmt: skip
+
+
+def _check_class(name: str, bases: tuple[type, ...], unknown: dict[str, Any]) -> None:
+    if unknown:
+        option = next(iter(unknown))
+        raise DeclarationError(f"a stream has no option {option}", where=name, next_step=nearest(option, _OPTIONS))
+    if any("schema" in vars(base) for base in bases):
+        raise DeclarationError(
+            "a stream cannot be made from another stream", where=name, expected="a subclass of hw.Event itself",
+            next_step="Write its fields out.",
+        )  # fmt: skip
 
 
 def _spec(made: type, name: str, hint: Any) -> FieldSpec:
@@ -109,18 +130,35 @@ def _spec(made: type, name: str, hint: Any) -> FieldSpec:
             expected="float, int, bool or str, each with | None if it may be missing", got=str(inner),
         )  # fmt: skip
     default = made.__dict__.get(name)
+    if name in made.__dict__ and not _fits(default, inner, nullable=nullable):
+        raise DeclarationError(
+            "the default has another type than its field", where=where, expected=str(hint), got=repr(default)
+        )
     return FieldSpec(name, _KINDS[inner], nullable, default, required=not nullable and name not in made.__dict__)
+
+
+def _fits(value: object, kind: type, *, nullable: bool) -> bool:
+    return nullable if value is None else type(value) is kind or (kind is float and type(value) is int)
 
 
 def _check(name: str, stream: str, key: str, fields: tuple[FieldSpec, ...]) -> None:
     names = [f.name for f in fields]
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", stream):
-        raise DeclarationError("a stream's name is not usable in files and URLs", where=name, expected="[a-z][a-z0-9_]*", got=stream)
+        raise DeclarationError(
+            "a stream's name is not usable in files and URLs", where=name, expected="[a-z][a-z0-9_]*", got=stream
+        )
     taken = sorted(_ENVELOPE.intersection(names))
     if taken:
         raise DeclarationError(
             f"the field name {taken[0]} belongs to the envelope of every event", where=name,
             next_step=f"Rename it, for example to {stream}_{taken[0]}.",
+        )  # fmt: skip
+    odd = sorted(n for n in names if n in _METHODS or n.startswith("_"))
+    if odd:
+        raise DeclarationError(
+            f"a field cannot be called {odd[0]}", where=name,
+            expected=f"a name without a leading _, not {' or '.join(sorted(_METHODS))}",
+            next_step=f"Rename it, for example to {stream}_{odd[0].strip('_')}.",
         )  # fmt: skip
     if not key:
         raise DeclarationError(
@@ -131,7 +169,8 @@ def _check(name: str, stream: str, key: str, fields: tuple[FieldSpec, ...]) -> N
     spec = fields[names.index(key)]
     if spec.nullable or spec.kind in (Kind.FLOAT, Kind.BOOL):
         raise DeclarationError(
-            "this field cannot be a key", where=f"{name}.{key}", expected="Field[str] or Field[int]", got=f"{spec.kind.value}, nullable={spec.nullable}",
+            "this field cannot be a key", where=f"{name}.{key}", expected="Field[str] or Field[int]",
+            got=f"{spec.kind.value}{' | None' if spec.nullable else ''}",
         )  # fmt: skip
 
 

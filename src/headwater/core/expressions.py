@@ -1,18 +1,20 @@
 """Expressions over the fields of an event, and their value on columns.
 
 A user writes `(Arrival.arr_delay >= 15) | Arrival.arr_delay.is_null()`; this builds a small tree, which `evaluate` turns
-into one float64 array for a whole frame: NaN is null, true is 1.0, false is 0.0. Logic is three-valued as in SQL.
+into one float64 array for a whole frame: NaN is null, true is 1.0, false is 0.0. Logic is three-valued as in SQL. Arithmetic
+whose result is no finite number (a division by zero, an overflow) is null. Integers are exact up to 2^53.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
-from headwater.core.batch import Column, Floats, Frame, Ints, Text
+from headwater.core.batch import Bools, Column, Floats, Frame, Ints, Text
 from headwater.core.errors import DeclarationError
 from headwater.core.hashing import Hashes, combine, hash_column, hash_floats, hash_text
 from headwater.core.schema import FieldSpec, Kind, Schema
@@ -27,6 +29,7 @@ class Owner(Protocol):
 
 
 _HOUR_MS = 3_600_000
+_EXACT = 2**53  # integers up to here are exact in float64
 
 
 class Expr(Generic[T_co]):
@@ -83,6 +86,14 @@ class Expr(Generic[T_co]):
     def __truediv__(self, other: object) -> Expr[float]:
         return self._with("/", other)
 
+    if not TYPE_CHECKING:  # a type checker refuses these by itself
+
+        def __ror__(self, other: object) -> NoReturn:
+            raise _missing_brackets("|", other, self)
+
+        def __rand__(self, other: object) -> NoReturn:
+            raise _missing_brackets("&", other, self)
+
     def __bool__(self) -> bool:
         raise DeclarationError(
             "an expression has no truth value before an event arrives",
@@ -99,6 +110,10 @@ class Expr(Generic[T_co]):
 
     def clip(self, low: float, high: float) -> Expr[float]:
         """The value, at least `low` and at most `high`."""
+        if not low <= high:
+            raise DeclarationError(
+                "the bounds of a clip are in the wrong order", where=self.text(), expected="low <= high", got=f"{low}, {high}"
+            )
         return Op("clip", (self, Literal(low, self.stream), Literal(high, self.stream)))
 
     def log1p(self) -> Expr[float]:
@@ -107,6 +122,8 @@ class Expr(Generic[T_co]):
 
     def bucket(self, *edges: float) -> Expr[float]:
         """The number of edges that are <= the value: 0 .. len(edges)."""
+        if not edges:
+            raise DeclarationError("a bucket needs an edge", where=self.text(), expected=".bucket(10, 20, ...)")
         return Op("bucket", (self, *(Literal(float(e), self.stream) for e in edges)))
 
 
@@ -137,7 +154,7 @@ class Literal(Expr[Any]):
 
 @dataclass(frozen=True, eq=False)
 class TimePart(Expr[float]):
-    """A part of the event's time: `hour` 0..24 (with fraction) or `weekday` 0 (Monday) .. 6."""
+    """A part of the event's time: `hour` 0..24 (with fraction) `weekday` 0 (Monday) .. 6, or `day` since 1970."""
 
     stream: str
     part: str
@@ -169,18 +186,62 @@ def _wrap(value: object, stream: str) -> Expr[Any]:
     if isinstance(value, Expr):
         return value
     if isinstance(value, bool | int | float):
-        return Literal(float(value), stream)
+        return Literal(_number(value, stream), stream)
     if isinstance(value, str):
         return Literal(value, stream)
-    raise DeclarationError("a constant of this type cannot be compared", expected="a number or text", got=type(value).__name__)
+    raise DeclarationError(
+        "a constant of this type cannot be used with a field", where=stream, expected="a number or text",
+        got=type(value).__name__,
+        next_step="Ask whether a value is missing with .is_null()." if value is None else "",
+    )  # fmt: skip
+
+
+def _number(value: float, stream: str) -> float:
+    """A constant that float64 holds exactly enough to compare with."""
+    if not abs(value) <= (_EXACT if isinstance(value, int) else math.inf):
+        raise DeclarationError(
+            "this constant cannot be compared", where=stream, expected="a number; integers up to 2^53", got=repr(value),
+            next_step="Hold long identifiers as text." if isinstance(value, int) else "Use .is_null() for missing values.",
+        )  # fmt: skip
+    return float(value)
+
+
+def _missing_brackets(op: str, left: object, right: Expr[Any]) -> DeclarationError:
+    return DeclarationError(
+        f"a constant takes part in '{op}'",
+        where=f"{left!r} {op} {right.text()}",
+        expected="two conditions",
+        got=repr(left),
+        next_step=f"{op} binds tighter than a comparison: write (a >= 1) {op} (b) with brackets.",
+    )
 
 
 def owner(expr: Expr[Any]) -> Owner:
-    """The class of the stream that the expression is about."""
+    """The class of the stream that the expression is about.
+
+    Raises:
+        DeclarationError: It is no expression over fields.
+    """
     if isinstance(expr, FieldRef | TimePart):
         return expr.owner
+    require_expr(expr, "an aggregate's value")
     assert isinstance(expr, Op)
     return next(owner(a) for a in expr.args if not isinstance(a, Literal))
+
+
+def require_expr(value: object, what: str) -> None:
+    """Refuse what is no expression over the fields of a stream."""
+    if not isinstance(value, Expr):
+        raise DeclarationError(
+            f"{what} is no expression", expected="a field, or something computed from fields", got=repr(value)
+        )
+
+
+def is_condition(expr: Expr[Any]) -> bool:
+    """Whether the expression's values are true, false or null."""
+    if isinstance(expr, Op):
+        return expr.name in _CONDITIONS or (expr.name == "fill" and is_condition(expr.args[0]))
+    return isinstance(expr, FieldRef) and expr.spec.kind is Kind.BOOL
 
 
 def is_text(expr: Expr[Any]) -> bool:
@@ -188,17 +249,21 @@ def is_text(expr: Expr[Any]) -> bool:
     return isinstance(expr, FieldRef) and expr.spec.kind is Kind.STR
 
 
+_LOGIC = ("&", "|", "~")
+_CONDITIONS = frozenset([*_LOGIC, ">=", ">", "<=", "<", "==", "!=", "is_null"])
 _BINARY: dict[str, Callable[[Floats, Floats], Any]] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide,
     ">=": np.greater_equal, ">": np.greater, "<=": np.less_equal, "<": np.less, "==": np.equal, "!=": np.not_equal,
 }  # fmt: skip
 
 
+_ARITHMETIC = ("+", "-", "*", "/")
+
+
 def _nullable(name: str, args: list[Floats]) -> Floats:
     with np.errstate(all="ignore"):
         out = np.asarray(_BINARY[name](args[0], args[1]), np.float64)
-    if name not in "+-*/":
-        out[np.isnan(args[0]) | np.isnan(args[1])] = np.nan
+    out[~np.isfinite(out) if name in _ARITHMETIC else np.isnan(args[0]) | np.isnan(args[1])] = np.nan
     return out
 
 
@@ -255,31 +320,35 @@ def _time_part(expr: TimePart, time: Ints) -> Floats:
     local = time + expr.offset_ms
     if expr.part == "hour":
         return (local % (24 * _HOUR_MS)) / _HOUR_MS
+    if expr.part == "day":
+        return (local // (24 * _HOUR_MS)).astype(np.float64)
     return ((local // (24 * _HOUR_MS) + 3) % 7).astype(np.float64)
 
 
 def _text_op(expr: Op, frame: Frame) -> Floats:
     """Texts can be compared for equality and asked whether they are null; nothing else."""
-    left = expr.args[0]
-    assert isinstance(left, FieldRef)
-    column = frame.columns[left.spec.name]
-    null = np.zeros(frame.n, np.bool_) if column.valid is None else ~column.valid
+    hashes, null = _text_side(expr.args[0], frame)
     if expr.name == "is_null":
         return null.astype(np.float64)
-    right = expr.args[1]
-    if isinstance(right, FieldRef):
-        other = hash_column(frame.columns[right.spec.name])
-    else:
-        assert isinstance(right, Literal)
-        other = np.repeat(hash_text(Text.of([str(right.value)])), frame.n)
-    same = hash_column(column) == other
+    others, other_null = _text_side(expr.args[1], frame)
+    same = hashes == others
     out = (same if expr.name == "==" else ~same).astype(np.float64)
-    out[null] = np.nan
+    out[null | other_null] = np.nan
     return out
 
 
+def _text_side(side: Expr[Any], frame: Frame) -> tuple[Hashes, Bools]:
+    """The hashes of one side of a comparison of texts, and which of them are null."""
+    no_null = np.zeros(frame.n, np.bool_)
+    if isinstance(side, FieldRef):
+        column = frame.columns[side.spec.name]
+        return hash_column(column), no_null if column.valid is None else ~column.valid
+    assert isinstance(side, Literal)
+    return np.repeat(hash_text(Text.of([str(side.value)])), frame.n), no_null
+
+
 def check(expr: Expr[Any]) -> None:
-    """Refuse an expression that can never be evaluated: texts in arithmetic.
+    """Refuse an expression that makes no sense: texts in arithmetic, numbers in logic.
 
     Raises:
         DeclarationError: It says which part, and what to write instead.
@@ -296,6 +365,12 @@ def check(expr: Expr[Any]) -> None:
         )  # fmt: skip
     if texts and len(expr.args) > 1 and len(texts) != len(expr.args):
         raise DeclarationError("a text is compared with a number", where=expr.text(), expected="two texts or two numbers")
+    numbers = [a for a in expr.args if not is_condition(a)] if expr.name in _LOGIC else []
+    if numbers:
+        raise DeclarationError(
+            f"a number takes part in '{expr.name}'", where=expr.text(), expected="conditions", got=numbers[0].text(),
+            next_step=f"{expr.name} binds tighter than a comparison: write (a >= 1) & (b < 2) with brackets.",
+        )  # fmt: skip
 
 
 def hash_values(exprs: Sequence[Expr[Any]], frame: Frame, time: Ints) -> Hashes:

@@ -107,9 +107,10 @@ def ask(drive: Drive, tape: Tape, url: str, *, n_samples: int, seed: int = 13) -
     share = n_samples / max(1, len(tape.flights))
     with Client(url, patience_s=5.0) as client:
         while not drive.stop.is_set():
-            while at + 1 < len(tape.flights) and tape.flights[at + 1][0] < drive.sent:
+            # A flight that was sent and, at the last answer, learnt: its vector is stored.
+            while at + 1 < len(tape.flights) and tape.flights[at + 1][0] < min(drive.sent, drive.seq):
                 at += 1
-            first = max(0, at - 200)
+            first = max(0, at - 500)
             flight = tape.flights[chance.randint(first, at)][1]
             drive.n_asked += 1
             try:

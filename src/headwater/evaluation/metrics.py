@@ -1,7 +1,8 @@
-"""Prequential metrics: what each expert's scores were worth, overall and over the last 10,000 labels.
+"""Prequential metrics: what each expert's scores were worth, overall and over the last 9,000 to 10,000 labels.
 
-AUC is kept as a histogram of scores by label (1,024 bins; exact to about 1e-4). Beside every accuracy stands kappa-temporal
-(Zliobaite et al. 2015): how much better than "as last time".
+AUC is kept as a histogram of log-odds by label: 1,024 bins of 0.04 between -20 and 20, so that rare outcomes, whose scores
+are all close to 0, are told apart too; exact to about 1e-4. Beside every accuracy stands kappa-temporal (Zliobaite et al.
+2015): how much better than "as last time". A correction replaces the first label in the overall metrics only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ N, LOG_LOSS, SQUARED_ERROR, ABSOLUTE_ERROR, CORRECT, SCORE_SUM, LABEL_SUM, LABEL
 BINS = 1024
 LAST_PANE, LAST_PANES = 1_000, 10
 _EPS = 1e-15
+_REACH = 20.0  # of the histogram, in log-odds
+
+
+@inline
+def _bin(q: float) -> int:
+    """The histogram's bin of a probability 0 < q < 1."""
+    odds = (np.log(q) - np.log(1.0 - q) + _REACH) * (BINS / (2.0 * _REACH))
+    return min(max(int(odds), 0), BINS - 1)
 
 
 @inline
@@ -42,7 +51,7 @@ def judge(y: float, base: float, scores: Floats, squared: float, sign: float, su
         said = base if e == last and not np.isnan(base) else p
         right = (said >= 0.5) == (y >= 0.5)
         sums[e, CORRECT] += sign * right
-        hist[e, int(y >= 0.5), min(int(q * 1024.0), 1023)] += int(sign)
+        hist[e, int(y >= 0.5), _bin(q)] += int(sign)
 
 
 class Metrics:
@@ -51,7 +60,7 @@ class Metrics:
     Attributes:
         sums: float64[experts, 8].
         hist: int64[experts, 2, BINS].
-        panes, pane_hist: The same for each of the last 10 blocks of 1,000 labels.
+        panes, pane_hist: The same for each of the last 10 blocks of 1,000 labels; the newest block is being filled.
     """
 
     def __init__(self, experts: list[str]) -> None:

@@ -16,7 +16,7 @@ from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
 from headwater.core.hashing import Hashes
 from headwater.evaluation.metrics import LAST_PANE, judge
-from headwater.learning.kernels import SQUARED, learn, link, predictor
+from headwater.learning.kernels import REFUSED, SQUARED, is_label, learn, link, predictor
 
 TIME, SEQ, LABEL, BASE, SCORES = range(5)
 
@@ -58,6 +58,12 @@ def _forget(index: Ints, known: Hashes, row: int) -> None:
                 break
         index[hole] = index[h]
         hole = h
+
+
+@inline
+def _is_superseded(index: Ints, known: Hashes, row: int) -> bool:
+    """Whether a newer question has the same key: a label would have gone to that one, so that silence says nothing."""
+    return bool(index[_probe(index, known, known[row])] != row + 1)
 
 
 @inline
@@ -116,7 +122,7 @@ def fold_model(
         on, by: Codes of the scored and the labelling stream.
         xs, cs, bases: float64[n, d], int64[n, k], float64[n]: vectors of the scored rows.
         on_keys, label_keys: uint64[n], the join's hashes.
-        ys: float64[n], labels; NaN where a row is no label.
+        ys: float64[n], labels; NaN where a row is no label. A label that the loss cannot take is refused and counted.
         weights .. params: `LinearState`.
         rows, known, index, dirty: The ring of pending rows, `Pending`.
         table: float64[3, 2], outcomes after each last outcome.
@@ -134,11 +140,15 @@ def fold_model(
         s = stream[i]
         if s != on and s != by:
             continue
-        if (s == on and (time[i] >= alarms[AT_TIME] or ints[SCORED] >= alarms[AT_SCORED])) or ints[LABELLED] >= alarms[AT_LABELLED]:
+        if ints[LABELLED] >= alarms[AT_LABELLED]:
+            return i
+        if s == on and (time[i] >= alarms[AT_TIME] or ints[SCORED] >= alarms[AT_SCORED]):
             return i
         if s == by:
             if np.isnan(ys[i]):
                 ints[NULLS] += 1
+            elif not is_label(ys[i], params):
+                learnt[REFUSED] += 1
             else:
                 h = _probe(index, known, label_keys[i])
                 if index[h] == 0 or time[i] > rows[index[h] - 1, TIME] + horizon[0]:
@@ -152,8 +162,8 @@ def fold_model(
                         kind = FIRST if np.isnan(before) else CORRECTION
                         ints[CORRECTED] += kind
                         done[0] = _settle(
-                            rows[r], ys[i], kind, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist, panes,
-                            pane_hist, ints, judged, done[0],
+                            rows[r], ys[i], kind, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist,
+                            panes, pane_hist, ints, judged, done[0],
                         )  # fmt: skip
                         dirty[r] = 3
         if s == on:
@@ -162,7 +172,7 @@ def fold_model(
                 r = ints[HEAD]
                 if np.isnan(rows[r, LABEL]):
                     ints[EXPIRED] += 1
-                    if horizon[2]:
+                    if horizon[2] and not _is_superseded(index, known, r):
                         done[0] = _settle(
                             rows[r], 0.0, BY_EXPIRY, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist,
                             panes, pane_hist, ints, judged, done[0],

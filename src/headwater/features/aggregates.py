@@ -10,13 +10,14 @@ the event that is scored, and may be left out where names and types match.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.core.duration import parse_ms
+from headwater.core.duration import parse_ms, parse_offset_ms
 from headwater.core.errors import DeclarationError
 from headwater.core.event import EventType
-from headwater.core.expressions import Expr, FieldRef, TimePart, check, is_text, owner
+from headwater.core.expressions import Expr, FieldRef, TimePart, check, is_condition, is_text, owner, require_expr
 from headwater.core.schema import Kind, Schema
 
 Fields = FieldRef[Any] | tuple[FieldRef[Any], ...]
@@ -29,7 +30,7 @@ class Memory(enum.IntEnum):
 
     DECAY = 0  # reference time, weight, sum
     SPREAD = 1  # reference time, weight, mean, sum of squared deviations; decayed
-    WINDOW = 2  # a ring of panes: pane number, count, sum, min, max, sum of squares
+    WINDOW = 2  # a ring of panes: pane number, count, sum, min, max, sum of squared deviations
     LAST = 3  # the newest n by (time, seq): time, seq, value
     EWMA = 4  # per-event recursion: started, mean, variance
 
@@ -124,10 +125,20 @@ def _fields(fields: Fields | None, what: str) -> tuple[FieldRef[Any], ...]:
     return listed
 
 
-def _memory(window: str | None, half_life: str | None, name: str) -> Memory:
+def _schema(stream: object, what: str) -> Schema:
+    if not isinstance(stream, EventType) or not hasattr(stream, "schema"):
+        raise DeclarationError(f"{what} takes a stream", where=what, expected="an hw.Event class", got=repr(stream))
+    return stream.schema
+
+
+def _memory(read: Read, window: str | None, half_life: str | None, name: str) -> Memory:
     if window is not None and half_life is not None:
         raise DeclarationError("both window and half_life are given", where=name, expected="one of them or none")
-    return Memory.WINDOW if window is not None else Memory.DECAY
+    if window is not None:
+        return Memory.WINDOW
+    if read in (Read.MIN, Read.MAX):
+        raise DeclarationError("the least or greatest value needs a window", where=name, expected="window='1h'")
+    return Memory.SPREAD if read in (Read.VAR, Read.ZSCORE) else Memory.DECAY
 
 
 def _aggregate(
@@ -137,36 +148,78 @@ def _aggregate(
 ) -> Aggregate:  # fmt: skip
     stream = source.stream
     owners, readers = _fields(by, "by"), None if at is None else _fields(at, "at")
-    name = _name(read, stream, value, owners, window, slide, half_life, nth)
-    for expr in (value, where):
-        if expr is not None:
-            check(expr)
-            if expr.stream != stream:
-                raise DeclarationError("a filter or value belongs to another stream", where=name, expected=stream, got=expr.stream)
-    if value is not None and is_text(value):
-        raise DeclarationError("a text cannot be aggregated", where=name, next_step="Use hw.category(...) or compare it first.")
+    if where is not None:
+        require_expr(where, "a filter")
+    what = value.text() if value is not None else stream
+    name = _name(read, what, owners, readers, where, window, slide, half_life, nth, beta, (prior, prior_weight))
+    _check_values(value, where, stream, name)
     strangers = [f.text() for f in owners if f.stream != stream]
     if strangers:
-        raise DeclarationError("`by` names a field of another stream", where=name, expected=f"fields of {stream}", got=strangers[0])
-    size = parse_ms(window) if window else 0
+        raise DeclarationError(
+            "`by` names a field of another stream", where=name, expected=f"fields of {stream}", got=strangers[0]
+        )
+    if slide is not None and window is None:
+        raise DeclarationError(
+            "a slide without a window", where=name, expected="window='1h', slide='5m'", got=f"slide={slide!r}"
+        )
+    _check_prior(prior, prior_weight, name)
+    size = _span(window, name) if window is not None else 0
     keeper = Keeper(
-        memory if memory is not None else _memory(window, half_life, name), stream, tuple(f.text() for f in owners),
+        memory if memory is not None else _memory(read, window, half_life, name), stream, tuple(f.text() for f in owners),
         value.text() if value is not None else "", where.text() if where is not None else "",
-        parse_ms(half_life) if half_life else 0, size, parse_ms(slide) if slide else size, n, beta,
+        _span(half_life, name) if half_life is not None else 0, size, _span(slide, name) if slide is not None else size,
+        n, beta,
     )  # fmt: skip
     _check_window(keeper, name)
     return Aggregate(name, source, keeper, read, owners, readers, value, where, prior, prior_weight, nth)
 
 
+def _span(text: str, name: str) -> int:
+    """Milliseconds of a window, slide or half-life: more than none."""
+    span = parse_ms(text, where=name)
+    if span <= 0:
+        raise DeclarationError("a span of time must be positive", where=name, expected="for example '1h'", got=repr(text))
+    return span
+
+
 def _name(
-    read: Read, stream: str, value: Expr[Any] | None, by: tuple[FieldRef[Any], ...], window: str | None, slide: str | None,
-    half_life: str | None, nth: int,
+    read: Read, what: str, by: tuple[FieldRef[Any], ...], at: tuple[FieldRef[Any], ...] | None, where: Expr[Any] | None,
+    window: str | None, slide: str | None, half_life: str | None, nth: int, beta: float, prior: tuple[float, float],
 ) -> str:  # fmt: skip
-    what = value.text() if value is not None else stream
-    span = f"/{window}" if window else f"~{half_life}" if half_life else ""
+    """What tells this feature from every other one of a model, readably."""
+    span = f"/{window}" if window else f"~{half_life}" if half_life else f"*{beta}" if beta else ""
     span += f":{slide}" if slide else ""
     owner = " by " + ",".join(f.spec.name for f in by) if by else ""
+    owner += " at " + ",".join(f.spec.name for f in at) if at else ""
+    owner += f" where {where.text()}" if where is not None else ""
+    owner += f" prior {prior[0]}*{prior[1]}" if prior[1] else ""
     return f"{read.name.lower()}({what}{span}{owner}){f'[{nth}]' if nth else ''}"
+
+
+def _check_values(value: Expr[Any] | None, where: Expr[Any] | None, stream: str, name: str) -> None:
+    for expr in (value, where):
+        if expr is not None:
+            check(expr)
+            if expr.stream != stream:
+                raise DeclarationError(
+                    "a filter or value belongs to another stream", where=name, expected=stream, got=expr.stream
+                )
+    if value is not None and is_text(value):
+        raise DeclarationError("a text cannot be aggregated", where=name, next_step="Use hw.category(...) or compare it first.")
+    if where is not None and not is_condition(where):
+        raise DeclarationError(
+            "a filter is no condition", where=name, expected="for example Stream.field > 0", got=where.text()
+        )
+
+
+def _check_prior(prior: float, prior_weight: float, name: str) -> None:
+    if not (prior_weight >= 0 and math.isfinite(prior_weight) and math.isfinite(prior)) or (prior and not prior_weight):
+        raise DeclarationError(
+            "a prior needs a weight",
+            where=name,
+            expected="prior_weight > 0, both finite",
+            got=f"prior={prior}, prior_weight={prior_weight}",
+        )
 
 
 def _check_window(keeper: Keeper, name: str) -> None:
@@ -184,7 +237,17 @@ def count(
     window: str | None = None, slide: str | None = None, half_life: str | None = None,
 ) -> Aggregate:  # fmt: skip
     """How many events: in the window, or with weights that halve every `half_life`, or ever."""
-    return _aggregate(Read.COUNT, stream.schema, None, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life)
+    return _aggregate(
+        Read.COUNT,
+        _schema(stream, "hw.count"),
+        None,
+        by=by,
+        at=at,
+        where=where,
+        window=window,
+        slide=slide,
+        half_life=half_life,
+    )
 
 
 def sum(  # noqa: A001 - the field's word, used as hw.sum
@@ -192,7 +255,9 @@ def sum(  # noqa: A001 - the field's word, used as hw.sum
     window: str | None = None, slide: str | None = None, half_life: str | None = None,
 ) -> Aggregate:  # fmt: skip
     """The sum of a value; nulls are left out."""
-    return _aggregate(Read.SUM, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life)
+    return _aggregate(
+        Read.SUM, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life
+    )
 
 
 def mean(
@@ -231,35 +296,40 @@ def variance(
     value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
     window: str | None = None, slide: str | None = None, half_life: str | None = None,
 ) -> Aggregate:  # fmt: skip
-    """The population variance of a value."""
-    memory = Memory.WINDOW if window else Memory.SPREAD
+    """The population variance of a value; missing where nothing was seen."""
     return _aggregate(
-        Read.VAR, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life, memory=memory
+        Read.VAR, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life
     )
 
 
 def zscore(
     value: Expr[Any], *, half_life: str, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None
 ) -> Aggregate:
-    """How many decayed standard deviations the scored event's own value lies from the decayed mean."""
-    return _aggregate(Read.ZSCORE, owner(value).schema, value, by=by, at=at, where=where, half_life=half_life, memory=Memory.SPREAD)
+    """How many decayed standard deviations the scored event's own value lies from the decayed mean.
+
+    0 while nothing varies; missing where the own value is, or where nothing was seen.
+    """
+    return _aggregate(Read.ZSCORE, owner(value).schema, value, by=by, at=at, where=where, half_life=half_life)
 
 
 def last(
     value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None, n: int = 1
 ) -> Aggregate | list[Aggregate]:
     """The newest value by (event time, place in the log); with n > 1, a list of n features, newest first."""
-    if not 1 <= n <= MAX_LAST:
+    if not isinstance(n, int) or not 1 <= n <= MAX_LAST:
         raise DeclarationError("n is out of range", where="hw.last", expected=f"1 .. {MAX_LAST}", got=str(n))
     made = [
-        _aggregate(Read.VALUE, owner(value).schema, value, by=by, at=at, where=where, memory=Memory.LAST, n=n, nth=i) for i in range(n)
+        _aggregate(Read.VALUE, owner(value).schema, value, by=by, at=at, where=where, memory=Memory.LAST, n=n, nth=i)
+        for i in range(n)
     ]
     return made[0] if n == 1 else made
 
 
-def since(stream: EventType, *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None) -> Aggregate:
-    """Hours since the newest event; missing where there was none."""
-    return _aggregate(Read.SINCE, stream.schema, None, by=by, at=at, where=where, memory=Memory.LAST, n=1)
+def since(
+    stream: EventType, *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None
+) -> Aggregate:
+    """Hours since the newest event; missing where there was none, negative where that one is later than the scored event."""
+    return _aggregate(Read.SINCE, _schema(stream, "hw.since"), None, by=by, at=at, where=where, memory=Memory.LAST, n=1)
 
 
 def ewma(value: Expr[Any], *, beta: float, by: Fields | None = None, at: Fields | None = None) -> Aggregate:
@@ -283,19 +353,21 @@ def category(*exprs: Expr[Any]) -> Category:
     if not exprs:
         raise DeclarationError("hw.category needs a field", where="hw.category")
     for expr in exprs:
+        require_expr(expr, "a category")
         check(expr)
     return Category("category(" + ", ".join(e.text() for e in exprs) + ")", exprs)
 
 
 def hour(stream: EventType, *, utc_offset: str = "0h") -> Expr[float]:
     """The hour of the event's time, 0 <= h < 24 with fraction, at a fixed distance from UTC such as "-5h"."""
-    return TimePart(stream.schema.stream, "hour", _offset(utc_offset), stream)
+    return TimePart(_schema(stream, "hw.hour").stream, "hour", parse_offset_ms(utc_offset, where="hw.hour"), stream)
 
 
 def weekday(stream: EventType, *, utc_offset: str = "0h") -> Expr[float]:
     """The weekday of the event's time: 0 Monday .. 6 Sunday."""
-    return TimePart(stream.schema.stream, "weekday", _offset(utc_offset), stream)
+    return TimePart(_schema(stream, "hw.weekday").stream, "weekday", parse_offset_ms(utc_offset, where="hw.weekday"), stream)
 
 
-def _offset(text: str) -> int:
-    return -parse_ms(text[1:]) if text.startswith("-") else parse_ms(text.removeprefix("+"))
+def day(stream: EventType, *, utc_offset: str = "0h") -> Expr[float]:
+    """The number of the day since 1970. As a category, it gives each day a weight of its own, learnt during the day."""
+    return TimePart(_schema(stream, "hw.day").stream, "day", parse_offset_ms(utc_offset, where="hw.day"), stream)

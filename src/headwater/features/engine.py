@@ -77,7 +77,7 @@ class Engine:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.tables = [Table(t.width) for t in plan.tables]
-        self.overflow = np.zeros(1, np.int64)
+        self.overflow = np.zeros(2, np.int64)  # updates older than a window's ring; values too large for any memory
         self._updates = [_updating(t) for t in plan.tables]
 
     def step(self, bound: Bound) -> tuple[Floats, Floats]:

@@ -19,8 +19,12 @@ STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT = range(1
 SPAN, SLIDE, BETA, PRIOR, PRIOR_WEIGHT = range(5)
 N_OPS, N_PARAMS = 11, 5
 
-# parts of a pane, in their order in the row; bit i of PARTS says whether part i is kept
-COUNT, SUM, MIN, MAX, SQUARES = range(5)
+# parts of a pane, in their order in the row; bit i of PARTS says whether part i is kept (with the last, the first two are)
+COUNT, SUM, MIN, MAX, SQUARES = range(5)  # SQUARES: sum of squared deviations from the mean
+_HUGE = 1e100  # a greater value is no measurement; the squares of smaller ones can be added up
+
+# tally
+OVERFLOW, REFUSED = range(2)
 
 
 @inline
@@ -66,13 +70,13 @@ def _add_spread(row: Floats, at: int, t: float, x: float, half_life: float) -> N
 
 @inline
 def _add_window(row: Floats, at: int, t: float, x: float, slide: float, panes: int, parts: int) -> int:
-    """Add to the pane of t. Returns 0 done, 1 the pane is older than the ring reaches."""
+    """Add to the pane of t. Returns 0 done, 1 the pane is older than the ring reaches (or than 1970)."""
     width = 1
     for p in range(5):
         width += (parts >> p) & 1
     number = np.floor(t / slide) + 1.0  # 0 marks a pane never used, so pane numbers start at 1 in 1970
     a = at + (int(number) % panes) * width
-    if row[a] > number:
+    if row[a] > number or number < 1.0:
         return 1
     if row[a] < number:
         row[a] = number
@@ -83,6 +87,9 @@ def _add_window(row: Floats, at: int, t: float, x: float, slide: float, panes: i
             if (parts >> p) & 1:
                 row[a + j] = np.inf if p == MIN else (-np.inf if p == MAX else 0.0)
                 j += 1
+    if parts & 16 and row[a + 1] > 0.0:  # West (1979), with the count and sum as they were
+        n, delta = row[a + 1], x - row[a + 2] / row[a + 1]
+        row[a + width - 1] += delta * delta * n / (n + 1.0)
     j = a + 1
     if parts & 1:
         row[j] += 1.0
@@ -95,9 +102,6 @@ def _add_window(row: Floats, at: int, t: float, x: float, slide: float, panes: i
         j += 1
     if parts & 8:
         row[j] = max(row[j], x)
-        j += 1
-    if parts & 16:
-        row[j] += x * x
     return 0
 
 
@@ -126,7 +130,10 @@ def _add_ewma(row: Floats, at: int, x: float, beta: float) -> None:
 
 @inline
 def _read_window(row: Floats, at: int, t: float, size: float, slide: float, panes: int, parts: int, out: Floats) -> None:
-    """Gather the panes that meet (t - size, t] into out[5] = count, sum, min, max, squares."""
+    """Gather the size / slide panes up to the one that holds t into out[5] = count, sum, min, max, squared deviations.
+
+    Panes are [start, end) at multiples of the slide since 1970, so that the window ends with the pane that holds t.
+    """
     out[:] = 0.0
     out[MIN], out[MAX] = np.inf, -np.inf
     width = 1
@@ -136,8 +143,11 @@ def _read_window(row: Floats, at: int, t: float, size: float, slide: float, pane
     for back in range(int(size / slide)):
         number = newest - back
         a = at + (int(number) % panes) * width
-        if row[a] != number:
+        if number < 1.0 or row[a] != number:
             continue
+        if parts & 16 and out[COUNT] > 0.0:  # Chan, Golub & LeVeque (1979)
+            delta = row[a + 2] / row[a + 1] - out[SUM] / out[COUNT]
+            out[SQUARES] += delta * delta * out[COUNT] * row[a + 1] / (out[COUNT] + row[a + 1])
         j = a + 1
         for p in range(5):
             if (parts >> p) & 1:
@@ -162,15 +172,12 @@ def _read_moments(what: int, n: float, total: float, low: float, high: float, sq
         return low
     if what == 4:
         return high
-    mean = total / n
-    if what == 2:
-        return mean
-    return max(squares / n - mean * mean, 0.0)
+    return total / n if what == 2 else squares / n
 
 
 @inline
 def _read_spread(what: int, row: Floats, at: int, x: float) -> float:
-    if row[at + 1] == 0.0:
+    if row[at + 1] == 0.0 or (what == 7 and np.isnan(x)):
         return np.nan
     var = max(row[at + 3] / row[at + 1], 0.0)
     if what == 5:
@@ -245,7 +252,7 @@ def fold_table(
         seq0: The first event's place in the log.
         values: float64[n, columns], each event's evaluated expressions.
         out: float64[n, features], written where an event is scored.
-        tally: int64[1], counts updates older than a window's ring.
+        tally: int64[2], counts updates older than a window's ring, and values beyond 1e100, which no memory takes.
     """
     panes = np.zeros(5)
     unknown = np.zeros(rows.shape[1])
@@ -262,5 +269,8 @@ def fold_table(
                 continue
             if np.isnan(x) or (op[WHERE] >= 0 and not values[i, op[WHERE]] > 0.0):
                 continue
-            tally[0] += _update(rows[slot], op, par, t, seq, x)
+            if abs(x) > _HUGE:
+                tally[REFUSED] += 1
+                continue
+            tally[OVERFLOW] += _update(rows[slot], op, par, t, seq, x)
             dirty[slot] = 3

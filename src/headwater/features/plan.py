@@ -132,8 +132,6 @@ class Planner:
             draft = self._drafts.setdefault(_table_name(feature.by), _Draft())
             parts = _PART_OF.get(feature.read, 0) if feature.keeper.memory is Memory.WINDOW else 0
             draft.keepers[feature.keeper] = draft.keepers.get(feature.keeper, 0) | parts
-            if feature.prior_weight and parts:
-                draft.keepers[feature.keeper] |= 3
             draft.sources.setdefault(feature.keeper, feature)
             draft.key_column(feature.keeper.stream, feature.by)
             draft.readers.append((feature, on.stream, draft.key_column(on.stream, at), self._outputs[name]))
@@ -148,7 +146,7 @@ class Planner:
         offsets, width = {}, 0
         for keeper, parts in draft.keepers.items():
             offsets[keeper] = width
-            width += self._width(keeper, parts, draft.sources[keeper].name)
+            width += self._width(draft, keeper, parts)
         rows = [self._read_op(draft, offsets, *reader) for reader in draft.readers]
         rows += [self._update_op(draft, offsets, keeper) for keeper in draft.keepers]
         rows.sort(key=lambda row: (row[0][k.STREAM], row[0][k.ACTION]))
@@ -158,26 +156,29 @@ class Planner:
         kept = tuple((keeper, offsets[keeper], parts) for keeper, parts in draft.keepers.items())
         return TablePlan(name, width, tuple(draft.keys), ops, params, ranges, kept)
 
-    def _panes(self, keeper: Keeper) -> int:
-        lateness = self._schemas[keeper.stream].lateness_ms
+    def _panes(self, draft: _Draft, keeper: Keeper) -> int:
+        """Panes of a ring: enough for the window of the oldest event that may still be counted, or scored."""
+        streams = {keeper.stream, *(on for feature, on, *_ in draft.readers if feature.keeper == keeper)}
+        lateness = max(self._schemas[s].lateness_ms for s in streams)
         return keeper.size_ms // keeper.slide_ms + -(-lateness // keeper.slide_ms) + 1
 
-    def _width(self, keeper: Keeper, parts: int, name: str) -> int:
+    def _width(self, draft: _Draft, keeper: Keeper, parts: int) -> int:
         if keeper.memory is not Memory.WINDOW:
             return {Memory.DECAY: 3, Memory.SPREAD: 4, Memory.EWMA: 3, Memory.LAST: 3 * keeper.n}[keeper.memory]
-        panes = self._panes(keeper)
+        panes = self._panes(draft, keeper)
         if panes > MAX_PANES:
             raise DeclarationError(
-                "a window keeps too many panes for each entity", where=name, expected=f"(window + lateness) / slide < {MAX_PANES}",
+                "a window keeps too many panes for each entity", where=draft.sources[keeper].name,
+                expected=f"(window + lateness) / slide < {MAX_PANES}",
                 got=str(panes), next_step="Use a longer slide, a shorter lateness, or half_life=.",
             )  # fmt: skip
         return panes * (1 + parts.bit_count())
 
-    def _op(self, keeper: Keeper, offset: int, parts: int) -> tuple[list[int], list[float]]:
+    def _op(self, draft: _Draft, keeper: Keeper, offset: int) -> tuple[list[int], list[float]]:
         row, params = [0] * k.N_OPS, [0.0] * k.N_PARAMS
         window = keeper.memory is Memory.WINDOW
-        row[k.MEMORY], row[k.OFFSET], row[k.PARTS] = keeper.memory, offset, parts
-        row[k.N] = self._panes(keeper) if window else keeper.n
+        row[k.MEMORY], row[k.OFFSET], row[k.PARTS] = keeper.memory, offset, draft.keepers[keeper]
+        row[k.N] = self._panes(draft, keeper) if window else keeper.n
         row[k.VALUE] = row[k.WHERE] = -1
         params[k.SPAN] = float(keeper.size_ms if window else keeper.half_life_ms)
         params[k.SLIDE], params[k.BETA] = float(keeper.slide_ms), keeper.beta
@@ -185,7 +186,7 @@ class Planner:
 
     def _update_op(self, draft: _Draft, offsets: dict[Keeper, int], keeper: Keeper) -> tuple[list[int], list[float]]:
         source = draft.sources[keeper]
-        row, params = self._op(keeper, offsets[keeper], draft.keepers[keeper])
+        row, params = self._op(draft, keeper, offsets[keeper])
         row[k.STREAM], row[k.ACTION] = list(self._schemas).index(keeper.stream), 1
         row[k.KEY] = draft.key_column(keeper.stream, source.by)
         if source.value is not None:
@@ -197,7 +198,7 @@ class Planner:
     def _read_op(
         self, draft: _Draft, offsets: dict[Keeper, int], feature: Aggregate, on: str, key: int, out: int
     ) -> tuple[list[int], list[float]]:
-        row, params = self._op(feature.keeper, offsets[feature.keeper], draft.keepers[feature.keeper])
+        row, params = self._op(draft, feature.keeper, offsets[feature.keeper])
         row[k.STREAM], row[k.ACTION], row[k.READ] = list(self._schemas).index(on), 0, feature.read
         row[k.KEY], row[k.OUT] = key, out
         if feature.keeper.memory is Memory.LAST:
@@ -212,7 +213,10 @@ def _own_value(feature: Aggregate, on: str) -> Expr[Any]:
     assert feature.value is not None
     if feature.value.stream != on:
         raise DeclarationError(
-            "a z-score needs the scored event's own value", where=feature.name, expected=f"a value of {on}", got=feature.value.stream
+            "a z-score needs the scored event's own value",
+            where=feature.name,
+            expected=f"a value of {on}",
+            got=feature.value.stream,
         )
     return feature.value
 
@@ -226,10 +230,14 @@ def _resolve(feature: Aggregate, on: Schema) -> tuple[FieldRef[Any], ...]:
     if feature.at is None:
         return tuple(_same_field(f, feature, on) for f in feature.by)
     if len(feature.at) != len(feature.by):
-        raise DeclarationError("`at` and `by` differ in length", where=feature.name, expected=str(len(feature.by)), got=str(len(feature.at)))
+        raise DeclarationError(
+            "`at` and `by` differ in length", where=feature.name, expected=str(len(feature.by)), got=str(len(feature.at))
+        )
     for by, at in zip(feature.by, feature.at, strict=True):
         if at.stream != on.stream:
-            raise DeclarationError("`at` names another stream than the model's", where=feature.name, expected=on.stream, got=at.text())
+            raise DeclarationError(
+                "`at` names another stream than the model's", where=feature.name, expected=on.stream, got=at.text()
+            )
         if at.spec.kind is not by.spec.kind:
             raise DeclarationError(
                 "`at` and `by` have different types", where=feature.name, expected=f"{by.text()}: {by.spec.kind.value}",
@@ -246,4 +254,3 @@ def _same_field(by: FieldRef[Any], feature: Aggregate, on: Schema) -> FieldRef[A
         f"{on.stream} has no field {by.spec.name} of type {by.spec.kind.value}", where=feature.name,
         expected="at=... to say which entity to read", next_step=nearest(by.spec.name, [f.name for f in on.fields]),
     )  # fmt: skip
-

@@ -37,7 +37,13 @@ class FeatureReader:
         """
         n = frame.n
         bound = Bound(
-            n, 0, np.full(n, self._code, np.uint8), time, np.zeros(n, np.uint8), {self._stream: np.arange(n)}, {self._stream: frame}
+            n,
+            0,
+            np.full(n, self._code, np.uint8),
+            time,
+            np.zeros(n, np.uint8),
+            {self._stream: np.arange(n)},
+            {self._stream: frame},
         )
         evaluated = values(self._plan, bound)
         out = np.full((n, len(self._plan.outputs)), np.nan)
@@ -54,7 +60,7 @@ class FeatureReader:
             gathered = np.concatenate(parts) if len(parts) > 1 else parts[0]
             fold_table(
                 gathered, np.zeros(gathered.shape[0], np.uint8), slots, table.ops, table.params, table.ranges, bound.stream,
-                bound.skip, time, 0, evaluated, out, np.zeros(1, np.int64),
+                bound.skip, time, 0, evaluated, out, np.zeros(2, np.int64),
             )  # fmt: skip
         copy_numbers(self._plan, bound, evaluated, out)
         return out

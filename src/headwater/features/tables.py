@@ -82,9 +82,11 @@ class Table:
         _find(keys, self._index, self.keys, out.reshape(-1), out.shape[1], column)
 
     def insert(self, keys: Hashes, wanted: Bytes) -> None:
-        """Give the wanted keys slots, in order of first appearance."""
+        """Give the wanted keys slots, in order of first appearance. A new row is dirty even before its first update."""
         self.reserve(int(wanted.sum()))
-        self.n = _insert(keys, wanted, self._index, self.keys, self.n)
+        before = self.n
+        self.n = _insert(keys, wanted, self._index, self.keys, before)
+        self.dirty[before : self.n] = 3
 
     def restore(self, keys: Hashes, rows: Floats) -> None:
         """Replace the contents; slots are the positions given."""

@@ -8,9 +8,10 @@ control mark calls it idle, so that regions delayed by minutes lose nothing.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from headwater.core.batch import Bytes, Ints
-from headwater.core.compiled import kernel
+from headwater.core.compiled import inline, kernel
 from headwater.core.schema import Schema
 
 UNSEEN = np.int64(-(2**62))
@@ -19,7 +20,15 @@ IDLE = np.int64(2**62)
 
 @kernel
 def _mark(
-    stream: Bytes, source: Ints, time: Ints, skip: Bytes, marks: Ints, watermark: Ints, high: Ints, lateness: Ints, late: Ints,
+    stream: Bytes,
+    source: Ints,
+    time: Ints,
+    skip: Bytes,
+    marks: Ints,
+    watermark: Ints,
+    high: Ints,
+    lateness: Ints,
+    late: Ints,
     applied: Ints,
 ) -> None:
     """Set skip[i] = 2 where event i is late; late[s, source] and applied[s, source] count."""
@@ -36,11 +45,30 @@ def _mark(
         before = marks[s, u]
         if before == -(2**62) or before == 2**62 or t > before:
             marks[s, u] = t
-            lowest = np.int64(2**62)
-            for j in range(marks.shape[1]):
-                if marks[s, j] != -(2**62):
-                    lowest = min(lowest, marks[s, j])
-            watermark[s] = max(watermark[s], lowest - lateness[s])
+            if before == 2**62 or before <= watermark[s] + lateness[s]:  # no other source can have been the slowest
+                watermark[s] = max(watermark[s], _slowest(marks[s]) - lateness[s])
+
+
+@inline
+def _slowest(marks: Ints) -> int:
+    """The least mark of the sources that have spoken; 2^62 where all are idle or silent."""
+    lowest = 2**62
+    for j in range(marks.size):
+        if marks[j] != -(2**62):
+            lowest = min(lowest, marks[j])
+    return lowest
+
+
+@kernel
+def _in_order(source: Ints, skip: Bytes, seen: Bytes, out: Ints) -> int:
+    """Write the source codes that take part into out in order of first appearance; returns how many."""
+    n = 0
+    for i in range(source.size):
+        if not skip[i] and not seen[source[i]]:
+            seen[source[i]] = 1
+            out[n] = source[i]
+            n += 1
+    return n
 
 
 class Watermarks:
@@ -59,20 +87,33 @@ class Watermarks:
         self.watermark = np.full(len(schemas), UNSEEN)
         self.high = np.full(len(schemas), UNSEEN)
         self.sources: list[str] = []
+        self._code: dict[str, int] = {}
         self.marks = np.full((len(schemas), 0), UNSEEN)
         self.late = np.zeros((len(schemas), 0), np.int64)
         self.applied = np.zeros((len(schemas), 0), np.int64)
 
     def codes(self, names: tuple[str, ...]) -> Ints:
-        """The codes of source names; new ones are added."""
-        for name in names:
-            if name not in self.sources:
-                self.sources.append(name)
-                column = np.full((len(self.streams), 1), UNSEEN)
-                self.marks = np.ascontiguousarray(np.hstack([self.marks, column]))
-                self.late = np.ascontiguousarray(np.hstack([self.late, np.zeros_like(column)]))
-                self.applied = np.ascontiguousarray(np.hstack([self.applied, np.zeros_like(column)]))
-        return np.array([self.sources.index(n) for n in names], np.int64)
+        """The codes of source names; new ones are added, in this order."""
+        new = [name for name in dict.fromkeys(names) if name not in self._code]
+        if new:
+            self._code.update({name: len(self.sources) + i for i, name in enumerate(new)})
+            self.sources.extend(new)
+            shape = (len(self.streams), len(new))
+            self.marks = np.ascontiguousarray(np.hstack([self.marks, np.full(shape, UNSEEN)]))
+            self.late = np.ascontiguousarray(np.hstack([self.late, np.zeros(shape, np.int64)]))
+            self.applied = np.ascontiguousarray(np.hstack([self.applied, np.zeros(shape, np.int64)]))
+        return np.array([self._code[name] for name in names], np.int64)
+
+    def codes_of_rows(self, names: tuple[str, ...], source: npt.NDArray[np.uint16], skip: Bytes) -> Ints:
+        """The code of each row's source, int64[n]; new sources are added in the order in which rows bring them.
+
+        A batch may list sources that have no row in it, in any order: the state must not depend on that.
+        """
+        order = np.zeros(len(names), np.int64)
+        n = _in_order(source.astype(np.int64), skip, np.zeros(len(names), np.uint8), order)
+        codes = np.zeros(len(names), np.int64)
+        codes[order[:n]] = self.codes(tuple(names[i] for i in order[:n]))
+        return codes[source]
 
     def mark(self, stream: Bytes, source: Ints, time: Ints, skip: Bytes) -> None:
         """Advance over a batch; skip uint8[n] becomes 2 where an event is late (rows already skipped are passed over)."""
@@ -80,9 +121,13 @@ class Watermarks:
 
     def idle(self, source: str) -> None:
         """A control mark: this source does not hold the watermark back until it speaks again."""
-        if source in self.sources:
-            column = self.marks[:, self.sources.index(source)]
-            column[column != UNSEEN] = IDLE
+        if source not in self._code:
+            return
+        column = self.marks[:, self._code[source]]
+        column[column != UNSEEN] = IDLE
+        slowest = np.where(self.marks == UNSEEN, IDLE, self.marks).min(axis=1)
+        released = np.where(slowest == IDLE, UNSEEN, slowest - self._lateness)  # nobody left: the watermark stays
+        self.watermark = np.maximum(self.watermark, released)
 
     def high_mark(self) -> int:
         """The newest event time of any stream, ms; 0 before the first event."""
@@ -97,5 +142,6 @@ class Watermarks:
 
     def restore(self, sources: list[str], arrays: dict[str, Ints]) -> None:
         self.sources = list(sources)
+        self._code = {name: i for i, name in enumerate(sources)}
         for name in self.arrays():
             setattr(self, name, np.ascontiguousarray(arrays[name]).copy())

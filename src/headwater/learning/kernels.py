@@ -12,19 +12,26 @@ from headwater.core.compiled import inline, kernel
 
 SQUARED, ADAGRAD, ETA0, ALPHA, POWER, INTERCEPT, L1, L2, CLIP_GRADIENT, CLIP_Z, STANDARDIZE, FORGET = range(12)
 LEARNT, REFUSED, BLOCKED = range(3)
-_HUGE = 1e100  # its square is finite: the running variance stays finite
+_HUGE = 1e100  # greatest number, weight and score: squares and sums of squares of such stay finite
 
 
 @inline
 def standardized(x: float, stats: Floats, j: int, clip: float, on: float) -> float:
-    """(x - mean) / sd, within +-clip; 0 while nothing varies."""
+    """(x - mean) / sd, within +-clip (and +-1e100); 0 while nothing varies."""
     if on == 0.0:
         return x
     var = stats[j, 2]
     if var <= 0.0:
         return 0.0
     z = (x - stats[j, 1]) / np.sqrt(var)
-    return min(max(z, -clip), clip)
+    bound = min(clip, _HUGE)
+    return min(max(z, -bound), bound)
+
+
+@inline
+def is_number(x: float) -> bool:
+    """Whether x is there and can be reckoned with. What is not has its indicator's weight instead."""
+    return bool(abs(x) <= _HUGE)
 
 
 @inline
@@ -33,10 +40,10 @@ def predictor(w: Floats, stats: Floats, x: Floats, c: Ints, params: Floats) -> f
     d = x.size
     total = w[0]
     for j in range(d):
-        if np.isnan(x[j]):
-            total += w[1 + d + j]
-        else:
+        if is_number(x[j]):
             total += w[1 + j] * standardized(x[j], stats, j, params[CLIP_Z], params[STANDARDIZE])
+        else:
+            total += w[1 + d + j]
     for j in range(c.size):
         total += w[c[j]]
     return total
@@ -44,10 +51,18 @@ def predictor(w: Floats, stats: Floats, x: Floats, c: Ints, params: Floats) -> f
 
 @inline
 def link(z: float, squared: float) -> float:
-    """Linear predictor -> score: a probability, or the number itself."""
+    """Linear predictor -> score: a probability, or the number itself (within +-1e100)."""
     if squared:
-        return z
+        return min(max(z, -_HUGE), _HUGE)
     return 1.0 / (1.0 + np.exp(-z))
+
+
+@inline
+def is_label(y: float, params: Floats) -> bool:
+    """Whether a label can be judged and learnt: 0 .. 1 for log loss, a number up to 1e100 for squared loss."""
+    if params[SQUARED]:
+        return is_number(y)
+    return bool(y >= 0.0 and y <= 1.0)
 
 
 @inline
@@ -63,7 +78,7 @@ def _observe(stats: Floats, x: Floats) -> None:
 
 @inline
 def _step(w: Floats, i: int, g: float, eta: float, params: Floats, counts: Ints) -> None:
-    """One weight, one gradient; a weight that would not be finite stays as it is and is counted."""
+    """One weight, one gradient; a weight that would pass 1e100 stays as it is and is counted."""
     value, acc = w[i, 0], w[i, 1]
     if params[L2] != 0.0 and i > 0:
         g += params[L2] * value
@@ -74,7 +89,7 @@ def _step(w: Floats, i: int, g: float, eta: float, params: Floats, counts: Ints)
     value -= step * g
     if params[L1] != 0.0 and i > 0:
         value = np.sign(value) * max(0.0, abs(value) - step * params[L1])
-    if np.isfinite(value) and np.isfinite(acc):
+    if is_number(value) and np.isfinite(acc):
         w[i, 0], w[i, 1] = value, acc
     else:
         counts[BLOCKED] += 1
@@ -82,30 +97,29 @@ def _step(w: Floats, i: int, g: float, eta: float, params: Floats, counts: Ints)
 
 @inline
 def learn(w: Floats, stats: Floats, counts: Ints, x: Floats, c: Ints, y: float, params: Floats) -> None:
-    """Learn one example; one that is not finite is refused and counted, and changes nothing."""
+    """Learn one example; one with a number beyond 1e100 is refused and counted, and changes nothing."""
     d = x.size
     for j in range(d):
-        if np.isinf(x[j]) or abs(x[j]) > _HUGE:
+        if abs(x[j]) > _HUGE:
             counts[REFUSED] += 1
             return
-    if not abs(y) <= _HUGE:
+    if not is_label(y, params):
         counts[REFUSED] += 1
         return
     _observe(stats, x)
     z = predictor(w[:, 0], stats, x, c, params)
     g = 2.0 * (z - y) if params[SQUARED] else link(z, 0.0) - y
-    if not np.isfinite(g):
-        counts[REFUSED] += 1
-        return
     g = min(max(g, -params[CLIP_GRADIENT]), params[CLIP_GRADIENT])
     eta = params[ETA0] / (1.0 + params[ALPHA] * counts[LEARNT]) ** params[POWER]
     counts[LEARNT] += 1
     if params[INTERCEPT] < 0.0:
         _step(w, 0, g, eta, params, counts)
-    else:
+    elif is_number(w[0, 0] - params[INTERCEPT] * g):
         w[0, 0] -= params[INTERCEPT] * g
+    else:
+        counts[BLOCKED] += 1
     for j in range(d):
-        if np.isnan(x[j]):
+        if np.isnan(x[j]):  # greater than 1e100 were refused above
             _step(w, 1 + d + j, g, eta, params, counts)
         else:
             _step(w, 1 + j, g * standardized(x[j], stats, j, params[CLIP_Z], params[STANDARDIZE]), eta, params, counts)
@@ -135,9 +149,9 @@ def share_rows(w: Floats, stats: Floats, xs: Floats, cs: Ints, params: Floats, o
     for i in range(xs.shape[0]):
         out[i, 0] = w[0]
         for j in range(d):
-            if np.isnan(xs[i, j]):
-                out[i, 1 + j] = w[1 + d + j]
-            else:
+            if is_number(xs[i, j]):
                 out[i, 1 + j] = w[1 + j] * standardized(xs[i, j], stats, j, params[CLIP_Z], params[STANDARDIZE])
+            else:
+                out[i, 1 + j] = w[1 + d + j]
         for j in range(cs.shape[1]):
             out[i, 1 + d + j] = w[cs[i, j]]

@@ -7,7 +7,8 @@ example (x, y) is loss(y, score) + l2/2 * |w|^2 + l1 * |w| over the weights that
     sgd:      w <- prox(w - eta_t * g)
     adagrad:  G <- forget*G + g^2;  w <- prox(w - eta_t / sqrt(G + 1e-8) * g)          (Duchi, Hazan & Singer 2011)
 
-with prox(w) = sign(w) * max(0, |w| - step * l1). With l1 = 0, alpha = 0 and one intercept step, this is River's
+with prox(w) = sign(w) * max(0, |w| - step * l1). The intercept is not penalised. Two categories of one example that share
+a hashed weight take a step each. With l1 = 0, alpha = 0 and one intercept step, this is River's
 StandardScaler | LogisticRegression to rounding.
 """
 
@@ -34,8 +35,8 @@ class Linear:
         loss: "log" for a yes/no label, "squared" for a number.
         optimizer: "adagrad" (a step of its own for each weight) or "sgd".
         eta0: First step size.
-        forget: How much of the squared gradients each step keeps; below 1, steps do not shrink for good, so that a line
-            goes on following a moving world.
+        forget: How much of the squared gradients each step of adagrad keeps; below 1, steps do not shrink for good, so that
+            a line goes on following a moving world.
         alpha: Decay of the step size by example; 0 keeps it.
         power: Exponent of that decay.
         intercept_eta: Step of the intercept; None means as every other weight.
@@ -65,10 +66,22 @@ class Linear:
         _one_of(self.optimizer, ("adagrad", "sgd"), "optimizer")
         _check(self.eta0 > 0 and math.isfinite(self.eta0), "eta0", "a number > 0", self.eta0)
         _check(0 < self.forget <= 1, "forget", "0 < forget <= 1", self.forget)
-        _check(self.alpha >= 0, "alpha", "a number >= 0", self.alpha)
-        _check(self.l1 >= 0 and self.l2 >= 0, "l1, l2", "numbers >= 0", (self.l1, self.l2))
-        _check(self.clip_gradient > 0 and self.clip_z > 0, "clip_gradient, clip_z", "numbers > 0", (self.clip_gradient, self.clip_z))
-        _check(4 <= self.bits <= 24, "bits", "4 .. 24", self.bits)  # noqa: PLR2004
+        _check(
+            self.forget == 1 or self.optimizer == "adagrad",
+            "forget",
+            "1 with optimizer='sgd', which keeps no squares",
+            self.forget,
+        )
+        for name in ("alpha", "power", "l1", "l2", "intercept_eta"):
+            value = getattr(self, name)
+            _check(value is None or (value >= 0 and math.isfinite(value)), name, "a finite number >= 0", value)
+        _check(
+            self.clip_gradient > 0 and self.clip_z > 0,
+            "clip_gradient, clip_z",
+            "numbers > 0",
+            (self.clip_gradient, self.clip_z),
+        )
+        _check(isinstance(self.bits, int) and 4 <= self.bits <= 24, "bits", "an integer 4 .. 24", self.bits)  # noqa: PLR2004
 
     def describe(self) -> dict[str, Any]:
         """The hyper-parameters, for recipes."""
@@ -141,7 +154,8 @@ class LinearState:
     def arrays(self) -> dict[str, Any]:
         """What has to be kept; names are part of the format."""
         return {
-            "weights": self.weights, "stats": self.stats, "twins": self.twins, "twin_stats": self.twin_stats, "counts": self.counts,
+            "weights": self.weights, "stats": self.stats, "twins": self.twins, "twin_stats": self.twin_stats,
+            "counts": self.counts,
         }  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:

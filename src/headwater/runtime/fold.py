@@ -76,7 +76,7 @@ class Fold:
         seq = self.seq + start
         part = batch if stop - start == batch.n else batch.slice(start, stop)
         bound = bind(self.app.plan, part, seq)
-        source = self.watermarks.codes(part.sources)[part.source]
+        source = self.watermarks.codes_of_rows(part.sources, part.source, bound.skip)
         self.watermarks.mark(bound.stream, source, bound.time, bound.skip)
         effects.late.extend((seq + np.flatnonzero(bound.skip == 2)).tolist())  # noqa: PLR2004 - the code of late events
         before = self._clock()

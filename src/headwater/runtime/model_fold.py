@@ -62,7 +62,8 @@ class ModelFold:
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
         negative = model.label.missing is Missing.NEGATIVE
-        self._horizon = np.array([model.label.within_ms, model.schema.lateness_ms, negative], np.int64)
+        lateness = max(app.streams[s].lateness_ms for s in (model.schema.stream, model.label.value.stream))
+        self._horizon = np.array([model.label.within_ms, lateness, negative], np.int64)
         self._alarms = np.full(3, _NEVER)
 
     def step(self, bound: Bound, evaluated: Floats, features: Floats, due: list[Due]) -> Floats:
@@ -100,8 +101,9 @@ class ModelFold:
                 self._alarms, self._horizon, judged, done,
             )  # fmt: skip
             if at == n:
-                return judged[: done[0]]
-            self._ring(bound.seq + at, int(bound.time[at]), due)
+                return judged[: done[0]].copy()
+            asked = bound.stream[at] == self._on
+            self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
 
     def _set_alarms(self) -> None:
         self._alarms[:] = _NEVER
@@ -109,9 +111,15 @@ class ModelFold:
             kind = p.AT_TIME if rule.every_ms else p.AT_LABELLED if rule.every_labels else p.AT_SCORED
             self._alarms[kind] = min(self._alarms[kind], value)
 
-    def _ring(self, seq: int, time_ms: int, due: list[Due]) -> None:
-        """Do what is due before the row at `seq`, and set the next time for it."""
+    def _ring(self, seq: int, time_ms: int, due: list[Due], *, asked: bool) -> None:
+        """Do what is due before the row at `seq`, and set the next time for it.
+
+        Calendars and numbers of questions look at questions only (`asked`): a rule must not ring at a label because some
+        other rule stopped there.
+        """
         for i, (name, rule) in enumerate(self.rules.items()):
+            if not asked and not rule.every_labels:
+                continue
             now = time_ms if rule.every_ms else self.ints[p.LABELLED] if rule.every_labels else self.ints[p.SCORED]
             if now < self.next_due[i]:
                 continue

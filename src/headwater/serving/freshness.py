@@ -27,8 +27,9 @@ class Follower:
             return Freshness(None, None, None, None, status)
         age_s = max(0, self._clock.now_us() - published_us) / 1e6
         end = self._log_end()
-        behind = None if end is None or seq is None else max(0, end - seq)
-        return Freshness(seq or 0, age_s, behind, _whole(status, "time_ms"), status)
+        seq = seq or 0
+        behind = None if end is None else max(0, end - seq)
+        return Freshness(seq, age_s, behind, _whole(status, "time_ms"), status)
 
 
 def _whole(status: dict[str, object], name: str) -> int | None:

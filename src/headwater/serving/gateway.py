@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
 from http import HTTPStatus
+from time import perf_counter
 from typing import Protocol
 
+import msgspec
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -22,8 +23,10 @@ from headwater.core.clock import Clock, SystemClock
 from headwater.core.errors import Retryable, nearest
 from headwater.core.schema import Schema
 from headwater.log.protocol import Receipt
+from headwater.serving.bodies import BodyReader, Disconnected
 from headwater.serving.decisions import Decision, DecisionLog, Store
 from headwater.serving.freshness import Follower
+from headwater.serving.guard import Guard
 from headwater.serving.inference import Inference
 from headwater.serving.limits import Limits
 from headwater.serving.pages import Pages
@@ -32,11 +35,23 @@ from headwater.serving.problems import Problem, of_http, shorten, unavailable, u
 from headwater.serving.protocol import Answerer
 from headwater.serving.recording import Recorder
 from headwater.serving.replies import JSON, Reply
-from headwater.serving.requests import BodyReader, Disconnected, Guard, Headers, content_type
+from headwater.serving.requests import Headers, content_type
 from headwater.telemetry.metrics import Metrics
 
 ROUTES = ("events", "predict", "page")
 
+MIXED = "*"  # in place of a stream: a request whose events each name their own
+
+
+class _Verdicts(msgspec.Struct):
+    """The totals in the door's reply."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+
+
+_decode_verdicts = msgspec.json.Decoder(_Verdicts).decode
 _log = structlog.stdlib.get_logger("headwater.serving")
 
 
@@ -170,8 +185,17 @@ class Gateway:
     async def _submit(self, stream: str | None, headers: Headers, body: bytes) -> Reply:
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         said = await self._door.submit(body, given.get("content-type", "application/json"), given, stream)
+        if said.status == HTTPStatus.OK:
+            self._count_events(stream or MIXED, said.body)
         more = {name.lower(): value for name, value in said.headers.items()}
         return Reply(said.status, said.body, more.pop("content-type", JSON), more)
+
+    def _count_events(self, stream: str, body: bytes) -> None:
+        verdicts = _decode_verdicts(body)
+        for verdict in ("accepted", "duplicate", "quarantined"):
+            n = getattr(verdicts, verdict)
+            if n:
+                self.metrics.events.labels(stream, verdict).inc(n)
 
     def _refusal(self, error: Exception, path: str) -> Reply:
         """Any exception as a response."""

@@ -73,7 +73,7 @@ class Predictor:
         self.versions: dict[str, str] = {}  # model -> the version that answered last
 
     def warm(self) -> None:
-        """Make the decoders, and let Arrow and numba load what they load at their first use (seconds, where pandas is installed)."""
+        """Make the decoders, and let Arrow and numba load what they load at their first use: seconds, with pandas."""
         Text.of(["warm"]).take(np.zeros(1, np.int64))
         for model in self._answerer.models():
             self.form(model)
