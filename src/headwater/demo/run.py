@@ -20,10 +20,11 @@ from headwater.app import App
 from headwater.core.errors import Fatal, WrongState
 from headwater.demo.data import load
 from headwater.demo.drive import MODEL, Drive, ask, send
-from headwater.demo.report import collect, figures, margin_ci, print_report
+from headwater.demo.report import collect, figures, margins, print_report
 from headwater.demo.screen import Screen, freshness
 from headwater.demo.stream import Tape, make_tape
 from headwater.demo.verify import Verdict, verify
+from headwater.evaluation.prequential import SCORES
 from headwater.ingest.client import Client
 from headwater.learning.kernels import score_rows
 from headwater.log.open import open_log
@@ -147,17 +148,16 @@ def _report(console: Console, app: App, supervisor: Supervisor, tape: Tape, driv
         verdict = verify(app, log, drive.samples, lambda done, of: status.update(f"checking what was served: {done / of:.0%}"))
     folded = verdict.fold.counts().values()
     judged = collect(rows, experts)
-    mean, low, high = margin_ci(judged)
     same_rows = all(np.array_equal(verdict.fold.models[m].metrics.sums[:, 0], _judged_n(rows[m], experts[m])) for m in rows)
     with Catalog(settings.registry_dir, read_only=True) as catalog:
         versions = len(catalog.list())
     report: dict[str, Any] = {
         "events": len(tape.lines), "seconds": drive.ended_s - drive.began_s, "core_seconds": spent_s,
-        **figures(judged), "nightly_margin": mean, "nightly_margin_ci": [low, high], "freshness_ms": freshness(drive),
+        **figures(judged), **margins(judged), "freshness_ms": freshness(drive),
         "in": drive.totals.n, "applied": sum(c["applied"] for c in folded), "late": sum(c["late"] for c in folded),
         "duplicate": sum(c.duplicate for c in counts), "quarantined": sum(c.quarantined for c in counts),
         "injected": tape.injected, "versions": versions, "state_hash": verdict.state_hash,
-        "core_seconds_by_expert": costs(app, verdict, store),
+        "core_seconds_by_expert": costs(verdict),
         "questions": {"asked": drive.n_asked, "failed": drive.n_failed},
         "checked": {"n": verdict.n_checked, "same": verdict.n_same, "state": same_rows},
     }  # fmt: skip
@@ -170,30 +170,21 @@ def _judged_n(rows: Any, experts: list[str]) -> Any:
     return np.full(len(experts), float(len(rows)))
 
 
-def costs(app: App, verdict: Verdict, store: Checkpoints) -> dict[str, float]:
+def costs(verdict: Verdict) -> dict[str, float]:
     """Core-seconds of each expert, measured in the second fold: features are shared by live, nightly and frozen.
 
     A twin costs one score a question; that is timed on the waiting vectors. Live's cost is the rest of its model's.
     """
-    del store
     fold = verdict.fold
-    out = {}
-    for name, twin_names in (("late", {"nightly": "nightly", "frozen": "frozen"}), ("practice", {"frozen": "yesterday"})):
-        model = fold.models[name]
-        per_score = _score_s(model)
-        scored = float(model.metrics.sums[0, 0])
-        for twin, shown in twin_names.items():
-            out[shown] = per_score * scored + (0.0 if name == "late" else fold.seconds[name])
-            del twin
-        if name == "late":
-            twins = sum(out[shown] for shown in twin_names.values())
-            out["live"] = fold.seconds["features"] + fold.seconds[name] - twins
-    return out
+    late = fold.models["late"]
+    twin = _score_s(late) * float(late.metrics.sums[0, 0])
+    live = fold.seconds["features"] + fold.seconds["late"] - 2 * twin
+    return {"live": live, "nightly": twin, "frozen": twin, "yesterday": fold.seconds["practice"]}
 
 
 def _score_s(model: Any, repeat: int = 20) -> float:
     rows = model.pending.rows[model.pending.order()]
-    first = 4 + model.n_experts
+    first = SCORES + model.n_experts
     xs = np.ascontiguousarray(rows[:, first : first + model.n_numbers])
     cs = rows[:, first + model.n_numbers :].astype(np.int64)
     weights, out = np.ascontiguousarray(model.learner.weights[:, 0]), np.empty(len(rows))
