@@ -47,8 +47,16 @@ class Text:
     @classmethod
     def of(cls, values: Sequence[str | None]) -> Text:
         """Build from Python strings; None becomes the empty string (its null is marked in the column)."""
-        array = pa.array(values, type=pa.string())
-        return cls.of_arrow(array)
+        # Not pyarrow.array(list): it imports pandas, where that is installed, and costs seconds.
+        texts = [v or "" for v in values] if None in values else values
+        data = "".join(texts).encode()  # type: ignore[arg-type]
+        lengths = np.fromiter(map(len, texts), np.int32, len(texts))  # type: ignore[arg-type]
+        offsets = np.zeros(len(texts) + 1, np.int32)
+        np.cumsum(lengths, out=offsets[1:])
+        if offsets[-1] != len(data):  # not ASCII: bytes and characters differ
+            lengths[:] = [len(v.encode()) for v in texts]  # type: ignore[union-attr]
+            np.cumsum(lengths, out=offsets[1:])
+        return cls(offsets, np.frombuffer(data, np.uint8))
 
     @classmethod
     def of_arrow(cls, array: pa.Array) -> Text:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Self
@@ -112,12 +112,14 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def send(self, stream: str | None, rows: Iterable[Mapping[str, Any]] | bytes, *, batch: int = 1000) -> Totals:
+    def send(
+        self, stream: str | None, rows: Iterable[Mapping[str, Any] | msgspec.Raw] | bytes, *, batch: int = 1000
+    ) -> Totals:
         """Send events and wait until each is accepted, known or quarantined.
 
         Args:
             stream: Their stream; None if each event names its own in `stream`.
-            rows: Plain events, read as they are sent, or JSON lines.
+            rows: Plain events (or the JSON line of one, as `msgspec.Raw`), read as they are sent; or JSON lines.
             batch: Events in one request.
 
         Raises:
@@ -131,10 +133,24 @@ class Client:
         totals.n_retries = self.n_retries - retries
         return totals
 
-    def predict(self, model: str, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask a model about one row. With `record` on and an `id` in the row, a resend counts once."""
-        answer = self._request("POST", f"/predict/{quote(model, safe='')}", _encode(row), {"content-type": "application/json"})
-        return dict(answer)
+    def predict(
+        self, model: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, explain: bool = False, record: bool = True
+    ) -> dict[str, Any]:
+        """Ask a model about one row, or about several.
+
+        Args:
+            model: Its name.
+            rows: The fields of what is asked about; the key alone where it was sent or asked before.
+            explain: Also each feature's share of the score.
+            record: Keep what is new as events. With an `id` in a row (else its key), a resend counts once.
+
+        Raises:
+            Refused: An unknown model, a field that does not fit.
+            HeadwaterError: As for `send`.
+        """
+        switches = [*(["explain=true"] if explain else []), *([] if record else ["record=false"])]
+        path = f"/predict/{quote(model, safe='')}{'?' if switches else ''}{'&'.join(switches)}"
+        return dict(self._request("POST", path, _encode(rows), {"content-type": "application/json"}))
 
     def get(self, path: str) -> Any:
         """The JSON at a path; text where it is not JSON."""
@@ -169,7 +185,7 @@ class Client:
         return response.status, _content(content), _seconds(response.headers.get("retry-after"))
 
 
-def _bodies(rows: Iterable[Mapping[str, Any]] | bytes, batch: int) -> Iterator[bytes]:
+def _bodies(rows: Iterable[Mapping[str, Any] | msgspec.Raw] | bytes, batch: int) -> Iterator[bytes]:
     if isinstance(rows, bytes):
         lines = iter(rows.split(b"\n"))
         kept = (line for line in lines if line.strip())

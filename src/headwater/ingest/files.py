@@ -27,6 +27,7 @@ from headwater.ingest.letters import Letter
 
 _NEVER_AHEAD_US = 253_402_300_800_000_000  # the year 10000: history has no arrival to be ahead of
 _BLOCK_BYTES = 8 << 20
+NULLS = ["", "NA", "null", "None"]  # a CSV's cells that mean "nothing"
 READERS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 
@@ -47,11 +48,11 @@ class History:
     letters: list[Letter] = field(default_factory=list)
 
 
-def read_history(decoder: Decoder, schema: Schema, path: Path) -> Iterator[tuple[int, History]]:
-    """Read a file; yields (bytes read so far, the history so far) for a progress bar. The last one is whole.
+def kind_of(path: Path) -> str:
+    """Which of `READERS` a file is, by its name.
 
     Raises:
-        Fatal: No such file, an unknown kind of file, or one that is not what its name says.
+        Fatal: No such file, or another kind.
     """
     if not path.is_file():
         near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -59,6 +60,16 @@ def read_history(decoder: Decoder, schema: Schema, path: Path) -> Iterator[tuple
     kind = next((k for k in sorted(READERS, key=len, reverse=True) if path.name.endswith(k)), None)
     if kind is None:
         raise Fatal("this kind of file cannot be read", where=str(path), expected=", ".join(READERS))
+    return kind
+
+
+def read_history(decoder: Decoder, schema: Schema, path: Path) -> Iterator[tuple[int, History]]:
+    """Read a file; yields (bytes read so far, the history so far) for a progress bar. The last one is whole.
+
+    Raises:
+        Fatal: No such file, an unknown kind of file, or one that is not what its name says.
+    """
+    kind = kind_of(path)
     history, seqs = History(schema.stream), []
     try:
         for done, window, seq in _windows(decoder, schema, path, kind):
@@ -124,19 +135,20 @@ def _csv(path: Path, schema: Schema) -> Iterator[tuple[int, pa.RecordBatch]]:
     types: dict[str, Any] = {f.name: TARGETS[f.kind] for f in schema.fields if f.kind is Kind.STR}
     types |= {"id": pa.string(), "source": pa.string()}
     texts = {f.name: f.nullable for f in schema.fields}
-    convert = pacsv.ConvertOptions(
-        column_types=types, strings_can_be_null=any(texts.values()), null_values=["", "NA", "null", "None"]
-    )
-    try:
-        reader = pacsv.open_csv(path, read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES), convert_options=convert)
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return
-        raise
+    convert = pacsv.ConvertOptions(column_types=types, strings_can_be_null=any(texts.values()), null_values=NULLS)
     size, done = path.stat().st_size, 0
-    for batch in reader:
+    for batch in open_csv(path, convert):
         done = min(size, done + batch.nbytes)
         yield done, batch
+
+
+def open_csv(path: Path, convert: pacsv.ConvertOptions) -> Iterator[pa.RecordBatch]:
+    """The file's rows; none of an empty file."""
+    try:
+        yield from pacsv.open_csv(path, read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES), convert_options=convert)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error):
+            raise
 
 
 def _envelope(rows: pa.RecordBatch, first: int, path: Path) -> tuple[pa.RecordBatch, Ints | None]:

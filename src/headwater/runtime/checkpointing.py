@@ -8,6 +8,7 @@ import numpy as np
 
 from headwater.app import App
 from headwater.core.batch import Floats
+from headwater.core.errors import DiskFull
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.publishing import arrays_of
 from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
@@ -23,6 +24,7 @@ class Checkpointer:
         self._differ = Differ()
         self._judged: dict[str, list[Floats]] = {}
         self._late: list[int] = []
+        self._last: Save | None = None
         self.seq = fold.seq
 
     def gather(self, effects: Effects) -> None:
@@ -31,8 +33,13 @@ class Checkpointer:
             self._judged.setdefault(model, []).extend(parts)
         self._late.extend(effects.late)
 
-    def save(self) -> None:
-        """Start a save of the state as it is now; it is on disk when the next one starts or after `wait`."""
+    def save(self) -> bool:
+        """Start a save of the state as it is now; it is on disk when the next one starts or after `wait`.
+
+        Returns False where the one before found the disk full: that one is tried again instead, and nothing is lost.
+        """
+        if not self._settled():
+            return False
         fold = self._fold
         meta = SavedMeta(FORMAT, fold.app.fingerprint(), fold.seq, {}, {"sources": fold.watermarks.sources})
         save = Save(meta)
@@ -44,10 +51,31 @@ class Checkpointer:
         if self._late:
             save.outbox.append((LATE, at, np.array(self._late, np.int64).tobytes()))
         self._judged, self._late, self.seq = {}, [], fold.seq
+        self._last = save
         self._store.save(save)
+        return True
+
+    def _settled(self) -> bool:
+        try:
+            self._store.wait()
+        except DiskFull:
+            assert self._last is not None
+            self._store.save(self._last)
+            return False
+        return True
 
     def wait(self) -> None:
+        """Until the last save is on disk.
+
+        Raises:
+            DiskFull: It is not; a restart folds the log from the save before it.
+        """
         self._store.wait()
+
+    @property
+    def saved_seq(self) -> int:
+        """A place in the log from which a restart surely finds a save: that of the last one known to be on disk."""
+        return self._store.seq()
 
 
 def restore(app: App, store: Checkpoints) -> Fold:

@@ -18,10 +18,13 @@ import structlog
 from headwater.app import App
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.crashpoints import crashpoint
+from headwater.core.errors import DiskFull
 from headwater.log.protocol import Chunk, EventLog
 from headwater.log.wake import Doorbell
 from headwater.registry.catalog import Catalog
 from headwater.runtime.checkpointing import Checkpointer, restore
+from headwater.runtime.idleness import Idleness
+from headwater.runtime.model_fold import Due
 from headwater.runtime.publishing import Publisher, boot_id
 from headwater.runtime.settings import Settings
 from headwater.runtime.versions import Registrar
@@ -42,6 +45,18 @@ class Pace:
     checkpoint_s: float
     checkpoint_events: int
     publish_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the log is kept; None means all."""
+
+    age_ms: int | None
+    bytes: int | None
+
+    @property
+    def is_bounded(self) -> bool:
+        return self.age_ms is not None or self.bytes is not None
 
 
 class Learner:
@@ -65,6 +80,9 @@ class Learner:
         self._saved_s = self._publish_at_s = self._clock.monotonic_s()
         self._cpu_s = time.process_time()
         self._n_versions = len(self._catalog.list())
+        self._unregistered: list[Due] = []
+        self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
+        self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
 
     def run(self, stop: threading.Event) -> None:
         """Fold until told to stop; then fold what is in the log, save and return."""
@@ -77,6 +95,8 @@ class Learner:
                 continue
             if self.fold.seq > self._checkpointer.seq and self._save_is_due():
                 self._save()
+            self._register()
+            self._tend()
             self._bell.wait(min(_IDLE_S, self._pace.checkpoint_s))
         self.catch_up()
         self._publish(self._extra())
@@ -97,16 +117,27 @@ class Learner:
         effects = self.fold.step(chunk)
         crashpoint("learner.folded")
         self._checkpointer.gather(effects)
-        for due in effects.due:
-            cpu_s = time.process_time()
-            if self._registrar.register(due, cpu_s - self._cpu_s) is not None:
-                self._cpu_s = cpu_s
-                self._n_versions += 1
+        self._unregistered += effects.due
+        self._register()
         crashpoint("learner.registered")
         if self._clock.monotonic_s() >= self._publish_at_s:
             self._publish()
         if self._save_is_due():
             self._save()
+
+    def _register(self) -> None:
+        """Register what is due; where the disk is full it stays due."""
+        while self._unregistered:
+            cpu_s = time.process_time()
+            try:
+                made = self._registrar.register(self._unregistered[0], cpu_s - self._cpu_s)
+            except DiskFull as error:
+                _log.warning("a version waits for room on the disk", error=str(error))
+                return
+            self._unregistered.pop(0)
+            if made is not None:
+                self._cpu_s = cpu_s
+                self._n_versions += 1
 
     def _publish(self, extra: dict[str, Any] | None = None) -> None:
         began = self._clock.monotonic_s()
@@ -121,9 +152,19 @@ class Learner:
         return events >= self._pace.checkpoint_events or self._clock.monotonic_s() - self._saved_s >= self._pace.checkpoint_s
 
     def _save(self) -> None:
-        self._checkpointer.save()
+        if self._unregistered:
+            return  # a save would let go of the events that these versions are made from
+        if not self._checkpointer.save():
+            _log.warning("the state waits for room on the disk", seq=self._checkpointer.saved_seq)
         crashpoint("learner.saving")
         self._saved_s = self._clock.monotonic_s()
+
+    def _tend(self) -> None:
+        """What is done while nothing waits: idle marks, retention."""
+        for batch in self._idleness.marks():
+            self._log.append(batch)
+        if self._keep.is_bounded:
+            self._log.retain(max_age_ms=self._keep.age_ms, max_bytes=self._keep.bytes, keep_from=self._checkpointer.saved_seq)
 
     def _extra(self) -> dict[str, Any]:
         return {"versions": self._n_versions, "cpu_s": time.process_time()}

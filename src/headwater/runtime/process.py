@@ -19,6 +19,7 @@ from headwater.app import App
 from headwater.core.errors import HeadwaterError
 from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
+from headwater.runtime.warm import warm
 from headwater.telemetry.logs import configure
 
 EXIT_ERROR = 3
@@ -48,6 +49,7 @@ def learn(app: App, settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     when_stdin_ends(stop.set)
+    warm(app)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
     learner = Learner(app, log, settings)
     say(role="learner", ready=True, seq=learner.fold.seq)
@@ -66,6 +68,7 @@ def gateway(app: App, settings: Settings) -> None:
         when_stdin_ends(running.stop)
         say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
 
+    warm(app)
     run_gateway(app, settings, ready)
 
 

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from headwater.core.clock import Clock
+from headwater.core.errors import DiskFull
 from headwater.core.hashing import Hashes
 from headwater.evaluation.pending import Pending
 from headwater.runtime.fold import Fold
-from headwater.store.view import ViewMeta, ViewWriter, entity_key, question_key, weights_key
+from headwater.store.view import ViewMeta, Writer, entity_key, question_key, weights_key
 
 PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
@@ -23,7 +24,7 @@ _encode_status = msgspec.json.Encoder().encode
 class Publisher:
     """Publishes one fold. After a restart it waits until the fold has caught up with what is already published."""
 
-    def __init__(self, fold: Fold, view: ViewWriter, clock: Clock, *, resume: bool) -> None:
+    def __init__(self, fold: Fold, view: Writer, clock: Clock, *, resume: bool) -> None:
         self._fold, self._view, self._clock = fold, view, clock
         self._app = fold.app.fingerprint()
         self._from = view.seq() if resume else 0
@@ -56,8 +57,17 @@ class Publisher:
                 block = np.concatenate([model.learner.stats.reshape(-1), model.learner.weights[:, 0]])
                 puts.append((weights_key(name), block.data))
         meta = ViewMeta(fold.seq, fold.watermarks.high_mark(), self._clock.now_us(), self._app)
-        self._view.publish(meta, puts, deletes, self._status(extra))
+        try:
+            self._view.publish(meta, puts, deletes, self._status(extra))
+        except DiskFull:
+            self._again()
+            return False
         return True
+
+    def _again(self) -> None:
+        """Nothing of this time was shown: next time everything is."""
+        mark_all(self._fold)
+        self._learnt.clear()
 
     def _status(self, extra: dict[str, Any] | None) -> bytes | None:
         """Metrics and counts, a few times a second: they are for people."""

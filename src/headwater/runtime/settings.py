@@ -87,6 +87,12 @@ class Learner(_Section):
     """Largest number of events between two checkpoints."""
     publish_every_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
+    idle_after: Duration | None = None
+    """A source silent for this long (a duration of wall time) no longer holds the watermark back. None means never idle."""
+
+    @property
+    def idle_after_ms(self) -> int | None:
+        return None if self.idle_after is None else parse_ms(self.idle_after)
 
 
 class Logging(_Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -20,9 +21,12 @@ from typing import IO, Any, Self
 
 from headwater.app import App
 from headwater.core.errors import Fatal, WrongState
+from headwater.runtime.learner import STATE
+from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
+from headwater.store.checkpoint import Checkpoints
 
-RUN_FILE, APP_FILE, LOCK_FILE = "run.json", "app.json", "lock"
+APP_FILE, LOCK_FILE = "app.json", "lock"
 STATE_FORMAT = 1
 _GRACE_S = 30.0
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -61,7 +65,8 @@ class Supervisor:
         self.children = {"learner": Child("learner"), "gateway": Child("gateway")}
         self._stopping = threading.Event()
         self._lock: IO[str] | None = None
-        self._watchers: list[threading.Thread] = []
+        self._watchers: dict[str, threading.Thread] = {}
+        self._writing = threading.Lock()
 
     def start(self) -> None:
         """Start both and wait until both are ready.
@@ -76,7 +81,24 @@ class Supervisor:
             self._wait_ready(child)
             watcher = threading.Thread(target=self._watch, args=(child,), daemon=True, name=f"watch-{child.role}")
             watcher.start()
-            self._watchers.append(watcher)
+            self._watchers[child.role] = watcher
+
+    @property
+    def is_started(self) -> bool:
+        """Whether both processes were ready once."""
+        return all(child.facts for child in self.children.values())
+
+    def wait(self) -> None:
+        """Until another thread, or a signal's handler, stops it."""
+        self._stopping.wait()
+
+    def saved_seq(self) -> int:
+        """How far the state on disk has got; call it when nothing runs."""
+        store = Checkpoints(self.settings.state_dir / STATE, readonly=True)
+        try:
+            return store.seq()
+        finally:
+            store.close()
 
     @property
     def url(self) -> str:
@@ -90,13 +112,20 @@ class Supervisor:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._lock.close()
+            self._lock = None
             raise WrongState(
                 "this state directory is in use by a running Headwater", where=str(folder), next_step="Stop it, or use another --state."
             ) from None
-        claim_state(folder, self.app)
+        try:
+            claim_state(folder, self.app)
+        except WrongState:
+            self._release()
+            raise
 
     def _spawn(self, child: Child) -> None:
         child.ready.clear()
+        child.failed = ""
         settings = self.settings
         if child.facts.get("port"):  # a restarted gateway keeps its port, also one that was chosen freely
             server = settings.server.model_copy(update={"port": child.facts["port"]})
@@ -140,30 +169,45 @@ class Supervisor:
                 return
             quick = time.monotonic() - began < _BACKOFF_S[-1]
             delay = _BACKOFF_S[min(child.restarts, len(_BACKOFF_S) - 1)] if quick else _BACKOFF_S[0]
-            self._on_event(child.role, f"ended with {_reason(code)}; starting it again in {delay:g} s")
+            self._on_event(child.role, f"ended with {child.failed or _reason(code)}; starting it again in {delay:g} s")
             if self._stopping.wait(delay):
                 return
             child.restarts += 1
             self._spawn(child)
 
     def stop(self) -> None:
-        """Stop the gateway, then the learner; a process that does not end in 30 s is killed."""
+        """Stop the gateway, then the learner; a process that does not end in 30 s is killed. May be called again."""
         self._stopping.set()
         for role in ("gateway", "learner"):
             _end(self.children[role].process)
+            if role in self._watchers:
+                self._watchers[role].join()
+                _end(self.children[role].process)  # one that was being started again just then
+        self._release()
+
+    def kill(self) -> None:
+        """End both at once. What was acknowledged is in the log; the next start folds it."""
+        self._stopping.set()
+        for child in self.children.values():
+            if child.process is not None:
+                child.process.kill()
+                child.process.wait()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock is None:
+            return
         (self.settings.state_dir / RUN_FILE).unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.close()
+        self._lock = None
 
     def _write_run_file(self) -> None:
-        body = {
-            "app": self.app.name, "spec": self._spec, "url": self.children["gateway"].facts.get("url"),
-            "processes": {c.role: {"pid": c.pid, "restarts": c.restarts} for c in self.children.values()},
-        }  # fmt: skip
-        temporary = self.settings.state_dir / f"{RUN_FILE}.tmp"
-        temporary.write_text(json.dumps(body))
-        temporary.replace(self.settings.state_dir / RUN_FILE)
+        processes = {child.role: Process(child.pid, child.restarts) for child in self.children.values() if child.pid}
+        url = self.children["gateway"].facts.get("url")
+        with self._writing:
+            if self._stopping.is_set():
+                return
+            RunFile(self.app.name, self._spec, os.getpid(), url, processes).write(self.settings.state_dir)
 
     def __enter__(self) -> Self:
         self.start()

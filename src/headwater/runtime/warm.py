@@ -6,25 +6,27 @@ import time
 
 import numpy as np
 
-from headwater.app import App
+from headwater.app import AnyFeature, App, Model, every
 from headwater.core.batch import Frame, Text, column, single
+from headwater.core.event import Event, Field
 from headwater.core.schema import Kind, Schema
-from headwater.log.memory import MemoryLog
-from headwater.runtime.fold import Fold
+from headwater.evaluation.labels import label
+from headwater.features.aggregates import category, mean
+from headwater.runtime.local import LocalRun
 
 _SAMPLE = {Kind.FLOAT: 1.0, Kind.INT: 1, Kind.BOOL: True, Kind.STR: "a"}
 
 
 def warm(app: App) -> float:
-    """Fold a few invented events of every stream; returns seconds."""
+    """Send a few invented events of every stream through a run of their own, and ask; returns seconds."""
     began = time.perf_counter()
-    log = MemoryLog()
+    run = LocalRun(app)
     for schema in app.streams.values():
-        log.append(single(schema, _frame(schema, 3), np.arange(3, dtype=np.int64), Text.of(["1", "2", "3"])))
-    fold = Fold(app)
-    for chunk in log.read(0):
-        fold.step(chunk)
-    fold.state_hash()
+        run.log.append(single(schema, _frame(schema, 3), np.arange(3, dtype=np.int64), Text.of(["1", "2", "3"])))
+    run.catch_up()
+    for name, model in app.models.items():
+        for key in ("a", "unknown") if model.schema.field(model.schema.key).kind is Kind.STR else (1, 2):
+            run.predict(name, explain=True, **{model.schema.key: key})
     return time.perf_counter() - began
 
 
@@ -32,22 +34,25 @@ def _frame(schema: Schema, n: int) -> Frame:
     return Frame(n, {f.name: column(f, [_SAMPLE[f.kind]] * n) for f in schema.fields})
 
 
-def _main() -> None:
-    import headwater as hw  # noqa: PLC0415 - the public names load everything
+class Question(Event, key="key"):
+    """One stream of an app that only exists to be compiled for."""
 
-    class Question(hw.Event, key="key"):
-        key: hw.Field[str]
-        x: hw.Field[float]
+    key: Field[str]
+    x: Field[float]
 
-    class Outcome(hw.Event, key="key"):
-        key: hw.Field[str]
-        y: hw.Field[float]
 
-    label = hw.label(Outcome.y > 0, join=Outcome.key, on=Question.key, within="1d")
-    features: list[hw.AnyFeature] = [Question.x, hw.category(Question.key), hw.mean(Outcome.y, by=Outcome.key, half_life="1h")]
-    model = hw.Model("warm", on=Question, features=features, label=label, twins={"twin": hw.every("1d")})
-    print(f"Compiled the kernels in {warm(hw.App('warm', models=[model])):.0f} s.")
+class Outcome(Event, key="key"):
+    """The other one."""
+
+    key: Field[str]
+    y: Field[float]
+
+
+def _app() -> App:
+    answer = label(Outcome.y > 0, join=Outcome.key, on=Question.key, within="1d")
+    features: list[AnyFeature] = [Question.x, category(Question.key), mean(Outcome.y, by=Outcome.key, half_life="1h")]
+    return App("warm", models=[Model("warm", on=Question, features=features, label=answer, twins={"twin": every("1d")})])
 
 
 if __name__ == "__main__":
-    _main()
+    print(f"Compiled the kernels in {warm(_app()):.0f} s.")

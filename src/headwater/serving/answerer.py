@@ -24,7 +24,7 @@ from headwater.learning.kernels import score_rows, share_rows
 from headwater.learning.linear import Linear, base_of
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.serving.protocol import Answer, Question
-from headwater.store.view import View, ViewReader, weights_key
+from headwater.store.view import Reader, View, weights_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Served:
 class ViewAnswerer:
     """The `Answerer` over a learner's view. One read transaction a call; safe from several threads."""
 
-    def __init__(self, plan: Plan, served: Mapping[str, Served], view: ViewReader, app: str) -> None:
+    def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str) -> None:
         self._served, self._view, self._app = served, view, app
         self._readers = {name: FeatureReader(plan, s.schema.stream) for name, s in served.items()}
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lmdb
 import msgspec
@@ -112,10 +113,34 @@ class ViewWriter:
         self._env.close()
 
 
+class Rows(Protocol):
+    """What a view reads from: a transaction, or a dictionary."""
+
+    def get(self, key: bytes, /) -> Any:
+        """The bytes under a key, or None."""
+
+
+class Reader(Protocol):
+    """Whoever can show the newest published state."""
+
+    def open(self) -> AbstractContextManager[View]:
+        """Enter the state; everything read inside is of one place in the log."""
+
+
+class Writer(Protocol):
+    """Whoever makes states visible; see `ViewWriter`."""
+
+    def seq(self) -> int: ...
+    def clear(self) -> None: ...
+    def publish(
+        self, meta: ViewMeta, puts: Sequence[tuple[bytes, Any]], deletes: Sequence[bytes] = (), status: bytes | None = None
+    ) -> None: ...
+
+
 class View:
     """One published state; valid inside `ViewReader.open`."""
 
-    def __init__(self, txn: lmdb.Transaction, meta: ViewMeta) -> None:
+    def __init__(self, txn: Rows, meta: ViewMeta) -> None:
         self._txn, self.meta = txn, meta
 
     def row(self, key: bytes) -> Floats | None:

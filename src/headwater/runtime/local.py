@@ -1,0 +1,117 @@
+"""The whole loop in one process, on virtual time: for tests, notebooks and a first look.
+
+The same log semantics, fold and answers as a running installation; no sockets, disks or threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from headwater.app import App
+from headwater.core.batch import Frame, Text, column, frame, single
+from headwater.core.clock import VirtualClock
+from headwater.core.errors import Fatal, nearest
+from headwater.core.event import Event
+from headwater.log.control import control_batch
+from headwater.log.memory import MemoryLog
+from headwater.log.protocol import Receipt
+from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.publishing import Publisher
+from headwater.runtime.served import served
+from headwater.serving.answerer import ViewAnswerer
+from headwater.serving.protocol import Question
+from headwater.store.memory_view import MemoryView
+
+
+def moment_ms(time: str | int | datetime) -> int:
+    """Milliseconds since 1970 UTC of an ISO 8601 text with offset, a datetime with zone, or the number itself."""
+    if isinstance(time, int):
+        return time
+    moment = datetime.fromisoformat(time) if isinstance(time, str) else time
+    if moment.tzinfo is None:
+        raise Fatal("a time without a zone is not one moment", where="time", expected="an offset such as Z", got=str(time))
+    return round((moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+
+
+class LocalRun:
+    """One app, running here.
+
+    Attributes:
+        fold: The state.
+        log: The log; read it, or append batches of your own and call `catch_up`.
+        clock: Stamps arrivals; `advance` it as you like.
+        effects: What each step did, in order.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.clock = VirtualClock()
+        self.log = MemoryLog(clock=self.clock)
+        self.fold = Fold(app)
+        self.effects: list[Effects] = []
+        self._view = MemoryView()
+        self._publisher = Publisher(self.fold, self._view, self.clock, resume=False)
+        self._answerer = ViewAnswerer(app.plan, served(app), self._view, app.fingerprint())
+        self._n = 0
+
+    @property
+    def seq(self) -> int:
+        """The next place in the log."""
+        return self.fold.seq
+
+    def send(self, *events: Event, time: str | int | datetime, id: str | None = None, source: str = "local") -> Receipt:  # noqa: A002
+        """Append events that happened at one time, and learn from them.
+
+        Args:
+            events: One or more, of one stream.
+            time: Event time.
+            id: The producer's id of a single event; None numbers them.
+            source: Who sends.
+        """
+        schema = events[0].schema
+        ids = [id] if id is not None else [f"local-{self._n + i}" for i in range(len(events))]
+        self._n += len(events)
+        times = np.full(len(events), moment_ms(time), np.int64)
+        self.clock.jump(max(0.0, (int(times[0]) * 1000 - self.clock.now_us()) / 1e6))
+        receipt = self.log.append(single(schema, frame(schema, events), times, Text.of(ids), source=source))
+        self.catch_up()
+        return receipt
+
+    def control(self, kind: str, **body: Any) -> None:
+        """Append a control mark, such as `control("idle", source="north")`."""
+        self._n += 1
+        self.log.append(control_batch(kind, body, time_ms=self.clock.now_us() // 1000, id=f"local-{self._n}", clock=self.clock))
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Fold what is in the log, and publish."""
+        for chunk in self.log.read(self.fold.seq):
+            self.effects.append(self.fold.step(chunk))
+        self._publisher.publish({"local": True})
+
+    def predict(self, model: str, *, time: str | int | datetime | None = None, explain: bool = False, **fields: Any) -> dict[str, Any]:
+        """Ask one question; the same answer as `POST /predict/{model}` with record=false."""
+        schema = self.app.model(model).schema
+        for name in fields:
+            if name not in {f.name for f in schema.fields}:
+                raise Fatal("no such field", where=model, got=name, next_step=nearest(name, [f.name for f in schema.fields]))
+        row = Frame(1, {f.name: column(replace(f, nullable=True), [fields.get(f.name)]) for f in schema.fields})
+        at = None if time is None else np.array([moment_ms(time)], np.int64)
+        answer = self._answerer.answer(model, Question(row, frozenset(fields), at, explain))
+        said: dict[str, Any] = {"score": float(answer.score[0]), "stored": bool(answer.stored[0])}
+        if answer.shares is not None:
+            said["shares"] = answer.shares[0]
+        key = {schema.key: fields[schema.key]} if schema.key in fields else {}
+        return {"model": model, "version": f"{answer.line}@{answer.seq}", "predictions": [{**key, **said}]}
+
+    def metrics(self) -> dict[str, Any]:
+        """Prequential metrics of every model and expert."""
+        return self.fold.metrics()
+
+    def state_hash(self) -> str:
+        """SHA-256 of the canonical state."""
+        return self.fold.state_hash()
