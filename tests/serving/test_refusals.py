@@ -184,7 +184,7 @@ def test_compressed_bodies_are_refused(site: Site) -> None:
 
 
 def test_planted_internal_names_never_appear(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.answerer.fail = RuntimeError("planted-internal-name /work/state.mdb")
+    site.answerer.fail = RuntimeError("planted-internal-name /var/lib/state.mdb")
     said = site.post("/predict/late", {**ROW, "carrier": "planted-customer-data"})
     assert said.status == 500
     assert b"planted" not in said.body

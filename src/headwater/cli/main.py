@@ -12,11 +12,18 @@ import typer
 COMMANDS = {
     "init": "init:init",
     "demo": "demo:demo",
+    "run": "run:run",
+    "status": "status:status",
+    "send": "send:send",
+    "predict": "predict:predict",
     "replay": "replay:replay",
+    "export": "export:export",
     "config explain": "config:explain",
     "versions": "versions:versions",
     "show": "show:show",
     "diff": "diff:diff",
+    "rebuild": "rebuild:rebuild",
+    "late list": "late:list_",
     "quarantine list": "quarantine:list_",
     "quarantine show": "quarantine:show",
     "quarantine replay": "quarantine:replay",
@@ -26,6 +33,7 @@ COMMANDS = {
 
 GROUPS = {
     "config": "Settings: where each one comes from and what it is for.",
+    "late": "Events that came after their stream's watermark had passed: stored, not learnt.",
     "quarantine": "Events that were refused at the door: see them, repair them, try them again.",
 }
 

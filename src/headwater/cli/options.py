@@ -19,13 +19,26 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file; without it ./headwater.toml, if there is one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
+Url = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="Where a gateway answers; without it, the one that runs on the state directory.")
+]
 
 
-def configured(config: Path | None, state: Path | None, app: Path | None = None) -> Config:
-    """The settings that a command runs under; `app` is the user's file, where there is one."""
+def configured(config: Path | None, state: Path | None, app: Path | None = None, **given: object) -> Config:
+    """The settings that a command runs under; `app` is the user's file, where there is one.
+
+    `given` are further settings from the command line, with `_` for the dot: server_port.
+    """
     from headwater.runtime.config import find, load
 
-    return load(find(app, config), {"state_dir": state})
+    return load(find(app, config), {"state_dir": state, **{name.replace("_", ".", 1): value for name, value in given.items()}})
+
+
+def gateway_url(config: Path | None, state: Path | None, url: str | None) -> str:
+    """The gateway to talk to."""
+    from headwater.runtime.runfile import address
+
+    return url or address(configured(config, state).settings.state_dir)
 
 
 def open_catalog(config: Path | None, state: Path | None) -> Catalog:

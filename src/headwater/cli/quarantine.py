@@ -105,18 +105,21 @@ def replay(
 
         headwater quarantine replay app.py --seq 1042 --edit "set carrier=UA"
     """
-    from headwater.cli.options import open_events
+    from headwater.cli.options import configured, open_events
     from headwater.cli.output import print_json, table
     from headwater.core.clock import SystemClock
     from headwater.ingest import Selection, parse_edit
     from headwater.ingest import replay as try_again
+    from headwater.log.wake import ring
     from headwater.runtime.declared import load_app
+    from headwater.runtime.learner import BELLS
 
     schemas = load_app(app).streams
     repairs = [parse_edit(text) for text in edits or []]
     wanted = Selection(_any(seqs), _any(codes), _any(streams), _any(sources))
     with closing(open_events(config, state, app, readonly=dry_run)) as log:
         outcomes = try_again(log, schemas, wanted, repairs, clock=SystemClock(), dry_run=dry_run)
+    ring(configured(config, state, app).settings.state_dir / BELLS)
     if as_json:
         print_json([asdict(outcome) for outcome in outcomes])
     else:

@@ -10,7 +10,10 @@ import typer
 
 def replay(
     app: Annotated[Path, typer.Argument(metavar="APP", help="The Python file that declares the app.")],
-    inputs: Annotated[list[str], typer.Option("--input", metavar="STREAM=FILE", help="A file of history; once for each stream.")],
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", metavar="[STREAM=]FILE", help="A stream's file; without STREAM=, JSON lines that name it each."),
+    ],
     batch: Annotated[int, typer.Option(min=1, help="Events a step. Changes the speed, never the result.")] = 4096,
     restarts: Annotated[int, typer.Option(min=0, help="Save, drop and restore the state this often on the way.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout.")] = None,
@@ -19,7 +22,7 @@ def replay(
 
     Rows are merged by `time`, or by `seq` where `headwater export` wrote the files. For example:
 
-        headwater replay app.py --input sensor=sensor.parquet
+        headwater replay app.py --input sample.jsonl
 
         headwater replay examples/flights.py --input departure=d.parquet --input arrival=a.parquet --json report.json
     """
@@ -30,7 +33,8 @@ def replay(
     from headwater.runtime.replay import replay as run
 
     with bar() as progress:
-        done = run(load_app(app), _files(inputs), batch=batch, restarts=restarts, progress=progress)
+        files, mixed = _files(inputs)
+        done = run(load_app(app), files, mixed=mixed, batch=batch, restarts=restarts, progress=progress)
     report = done.report()
     if json_file is not None and str(json_file) == "-":
         print_json(report)
@@ -53,16 +57,21 @@ def replay(
         write_json(json_file, report)
 
 
-def _files(inputs: list[str]) -> dict[str, Path]:
+def _files(inputs: list[str]) -> tuple[dict[str, Path], list[Path]]:
+    """Stream -> file, and the files that hold several."""
     from headwater.core.errors import Fatal
 
     files: dict[str, Path] = {}
+    mixed: list[Path] = []
     for given in inputs:
         stream, equals, path = given.partition("=")
-        if not equals or not stream or not path or stream in files:
+        if given and (not equals or Path(given).is_file()):
+            mixed.append(Path(given))
+        elif not stream or not path or stream in files:
             raise Fatal(
                 "an input names a stream and a file, each stream once", where=f"--input {given}", expected="--input STREAM=FILE",
                 next_step="For example --input departure=departure.parquet.",
             )  # fmt: skip
-        files[stream] = Path(path)
-    return files
+        else:
+            files[stream] = Path(path)
+    return files, mixed

@@ -37,7 +37,7 @@ def _gather(offsets: Offsets, data: Bytes, rows: Ints, out_offsets: Offsets, out
         out_offsets[i + 1] = at
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: thousands are made a second
 class Text:
     """A column of UTF-8 strings: `offsets` int32[n+1] into `data` uint8[]."""
 
@@ -102,7 +102,7 @@ def concat_text(parts: Sequence[Text]) -> Text:
 Values = Floats | Ints | Bytes | Text
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: thousands are made a second
 class Column:
     """One field of a stream. `valid` is None where no value is null; a null float is also NaN."""
 
@@ -143,7 +143,7 @@ def concat_columns(parts: Sequence[Column]) -> Column:
     return Column(joined, np.concatenate([np.ones(len(p.values), np.bool_) if p.valid is None else p.valid for p in parts]))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: thousands are made a second
 class Frame:
     """The rows of one stream, in columns by field name."""
 
@@ -159,7 +159,7 @@ def frame(schema: Schema, rows: Sequence[Any]) -> Frame:
     return Frame(len(rows), {f.name: column(f, [getattr(r, f.name) for r in rows]) for f in schema.fields})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: thousands are made a second
 class Batch:
     """Rows of several streams in one order.
 

@@ -166,12 +166,12 @@ def _read_moments(what: int, n: float, total: float, low: float, high: float, sq
         return n
     if what == 1:
         return total
+    if what == 3:  # a pane for the least value alone has no count
+        return low if low < np.inf else np.nan
+    if what == 4:
+        return high if high > -np.inf else np.nan
     if n == 0.0:
         return np.nan
-    if what == 3:
-        return low
-    if what == 4:
-        return high
     return total / n if what == 2 else squares / n
 
 

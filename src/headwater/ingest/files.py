@@ -1,7 +1,8 @@
 """Files of history to batches: Parquet, CSV (also .gz) and JSON lines.
 
 A file holds one stream's events with the columns of plain events: `time`, perhaps `id` (else the row's number), `source`
-and `seq` (the place in the log that it was exported from). Rows that do not fit become dead letters, as at the door.
+and `seq` (the place in the log that it was exported from); or, as JSON lines, events that name their `stream` each. Rows
+that do not fit become dead letters, as at the door.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ READERS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".nd
 
 @dataclass(slots=True, eq=False)
 class History:
-    """One stream's file, read.
+    """One file, read.
 
     Attributes:
-        stream: The stream's name.
+        stream: Its stream's name; "" where each event names its own.
         parts: Its good rows, in file order.
         seq: Their places in the log that they were exported from; None where the file does not say.
         letters: What was refused.
@@ -63,14 +64,16 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def read_history(decoder: Decoder, schema: Schema, path: Path) -> Iterator[tuple[int, History]]:
+def read_history(decoder: Decoder, schema: Schema | None, path: Path) -> Iterator[tuple[int, History]]:
     """Read a file; yields (bytes read so far, the history so far) for a progress bar. The last one is whole.
+
+    `schema` is its stream's; None where each event names its own, which only JSON lines can.
 
     Raises:
         Fatal: No such file, an unknown kind of file, or one that is not what its name says.
     """
     kind = kind_of(path)
-    history, seqs = History(schema.stream), []
+    history, seqs = History(schema.stream if schema else ""), []
     try:
         for done, window, seq in _windows(decoder, schema, path, kind):
             good = np.array([i for i in range(window.batch.n) if i not in window.letters], np.int64)
@@ -96,10 +99,15 @@ def _of_history(batch: Batch) -> Batch:
     )  # fmt: skip
 
 
-def _windows(decoder: Decoder, schema: Schema, path: Path, kind: str) -> Iterator[tuple[int, Window, Ints | None]]:
+def _windows(decoder: Decoder, schema: Schema | None, path: Path, kind: str) -> Iterator[tuple[int, Window, Ints | None]]:
     if "json" in kind:
-        yield from _json_windows(decoder, schema, path)
+        yield from _json_windows(decoder, schema.stream if schema else None, path)
         return
+    if schema is None:
+        raise Fatal(
+            "such a file holds one stream, which has to be named", where=str(path), expected="STREAM=FILE, or JSON lines with `stream`",
+            next_step=f"Write --input STREAM={path}.",
+        )  # fmt: skip
     row = 0
     for done, rows in _parquet(path) if kind == ".parquet" else _csv(path, schema):
         shaped, seq = _envelope(rows, row, path)
@@ -111,14 +119,14 @@ def _windows(decoder: Decoder, schema: Schema, path: Path, kind: str) -> Iterato
             yield done, window, None if seq is None else seq[start : start + window.batch.n]
 
 
-def _json_windows(decoder: Decoder, schema: Schema, path: Path) -> Iterator[tuple[int, Window, None]]:
+def _json_windows(decoder: Decoder, stream: str | None, path: Path) -> Iterator[tuple[int, Window, None]]:
     done = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
             block += file.readline()
             done = min(done + len(block), path.stat().st_size)
             for piece in pieces(block, is_lines=True):
-                window = decoder.window(piece, schema.stream, _NEVER_AHEAD_US)
+                window = decoder.window(piece, stream, _NEVER_AHEAD_US)
                 if window is not None:
                     yield done, window, None
 

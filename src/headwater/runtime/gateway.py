@@ -20,6 +20,8 @@ from headwater.serving.limits import Limits
 from headwater.serving.server import Running, serve
 from headwater.store.view import ViewReader
 
+_HISTORY_MS = 86_400_000
+
 
 def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) -> None:
     """Serve until stopped.
@@ -30,6 +32,7 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
     folder, server = settings.state_dir, settings.server
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
     view = ViewReader(folder / VIEW)
+    clock = SystemClock()
 
     def lag() -> int:
         try:
@@ -41,13 +44,26 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
     def wake() -> None:
         ring(folder / BELLS)
 
+    def event_time() -> int:
+        """Now, in a live app; where history is being sent (the newest event is days old), history's own now."""
+        now_ms = clock.now_us() // 1000
+        try:
+            with view.open() as published:
+                newest = published.meta.time_ms
+        except Retryable:
+            return now_ms
+        return newest if newest and now_ms - newest > _HISTORY_MS else now_ms
+
     limits = IngestLimits(
         max_event_bytes=server.max_event_bytes, max_body_bytes=server.max_body_bytes, max_waiting_events=server.max_waiting_events,
         max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
     )  # fmt: skip
-    door = Door(log, app.streams, clock=SystemClock(), limits=limits, on_append=wake)
+    door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
-    options = Options(limits=Limits(body_bytes=server.max_body_bytes), streams=app.streams, log_end=lambda: log.bounds()[1])
+    options = Options(
+        limits=Limits(body_bytes=server.max_body_bytes), streams=app.streams, log_end=lambda: log.bounds()[1],
+        event_time=event_time, clock=clock,
+    )  # fmt: skip
     try:
         serve(Gateway(door, answerer, options), server.host, server.port, ready=ready)
     finally:

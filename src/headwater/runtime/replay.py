@@ -1,7 +1,7 @@
 """Folds files of history as fast as it can: the same fold as a live run, without processes, clocks or disks.
 
-Events of all files are merged by (time, declared order of streams, row), or by `seq` where files were exported from a
-log. Then they go through the log's own deduplication and the fold.
+Events of all files are merged by (time, declared order of streams, row) and go through the log's own deduplication. Files
+that were exported from a log are merged by `seq`, and are what that log had let in.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headwater.app import App
-from headwater.core.batch import Batch, Bools, Ints, concat
+from headwater.core.batch import Batch, Bools, Ints, Text, concat
 from headwater.core.compiled import kernel
 from headwater.core.errors import Fatal, nearest
 from headwater.core.schema import SYSTEM_SCHEMAS, Schema
@@ -70,8 +70,10 @@ def ignore(what: str, done: int, of: int) -> None:
     """No progress bar."""
 
 
-def read_inputs(app: App, inputs: Mapping[str, Path], progress: Progress = ignore) -> list[History]:
-    """Read every file.
+def read_inputs(
+    app: App, inputs: Mapping[str, Path], mixed: Sequence[Path] = (), progress: Progress = ignore
+) -> list[History]:
+    """Read every file; see `replay`.
 
     Raises:
         Fatal: An unknown stream, or a file that cannot be read.
@@ -79,30 +81,40 @@ def read_inputs(app: App, inputs: Mapping[str, Path], progress: Progress = ignor
     schemas: dict[str, Schema] = {**app.streams, **{s.stream: s for s in SYSTEM_SCHEMAS}}
     decoder = Decoder(Shapes(app.streams), Limits())
     histories = []
-    total, before = sum(p.stat().st_size for p in inputs.values() if p.exists()), 0
-    for stream, path in inputs.items():
-        if stream not in schemas:
-            raise Fatal("the app has no such stream", where=f"--input {stream}={path}", got=stream, next_step=nearest(stream, app.streams))
-        history = History(stream)
-        for done, history in read_history(decoder, schemas[stream], path):  # noqa: B007 - the last one is whole
+    files: list[tuple[Schema | None, Path]] = [(_known(schemas, app, stream, path), path) for stream, path in inputs.items()]
+    files += [(None, path) for path in mixed]
+    total, before = sum(path.stat().st_size for _, path in files if path.exists()), 0
+    for schema, path in files:
+        history = History(schema.stream if schema else "")
+        for done, history in read_history(decoder, schema, path):  # noqa: B007 - the last one is whole
             progress("reading", before + done, total)
         before += path.stat().st_size
         histories.append(history)
     return histories
 
 
+def _known(schemas: Mapping[str, Schema], app: App, stream: str, path: Path) -> Schema:
+    if stream not in schemas:
+        raise Fatal(
+            "the app has no such stream", where=f"--input {stream}={path}", got=stream, next_step=nearest(stream, app.streams)
+        )
+    return schemas[stream]
+
+
 def merge(app: App, histories: list[History]) -> tuple[Batch | None, int]:
     """All events in one order, and how many lay too far ahead of their stream's high mark to be believed."""
     order = {name: i for i, name in enumerate(app.streams)}
-    wholes = [(order.get(h.stream, -1), concat(h.parts), h.seq) for h in histories if h.parts]
+    wholes = [(concat(h.parts), h.seq) for h in histories if h.parts]
     if not wholes:
         return None, 0
-    wholes.sort(key=lambda whole: whole[0])
-    joined = concat([batch for _, batch, _ in wholes])
-    if all(seq is not None for _, _, seq in wholes):
-        ranked = np.argsort(np.concatenate([seq for _, _, seq in wholes if seq is not None]), kind="stable")
-        return _arrange(joined, ranked), 0
-    ranked = np.argsort(joined.time, kind="stable")
+    joined = concat([batch for batch, _ in wholes])
+    if all(seq is not None for _, seq in wholes):
+        seq = np.concatenate([seq for _, seq in wholes if seq is not None])
+        ranked = np.argsort(seq, kind="stable")
+        # An id may come again once the log has forgotten it: what it let in is told apart by its place.
+        return replace(_arrange(joined, ranked), ids=Text.of(list(map(str, seq[ranked].tolist())))), 0
+    rank = np.array([order.get(name, -1) for name in joined.names], np.int64)[joined.stream]
+    ranked = np.lexsort((rank, joined.time))  # stable: at equal time and rank, rows stay in the order of files and rows
     arranged = _arrange(joined, ranked)
     ahead = np.array([app.streams[n].max_ahead_ms if n in app.streams else 2**62 for n in joined.names], np.int64)
     keep = np.ones(joined.n, np.bool_)
@@ -136,20 +148,21 @@ def _arrange(batch: Batch, ranked: Ints) -> Batch:
 
 
 def replay(
-    app: App, inputs: Mapping[str, Path], *, batch: int = 4096, restarts: int = 0, progress: Progress = ignore,
-    on_effects: Callable[[Effects], None] | None = None,
+    app: App, inputs: Mapping[str, Path], *, mixed: Sequence[Path] = (), batch: int = 4096, restarts: int = 0,
+    progress: Progress = ignore, on_effects: Callable[[Effects], None] | None = None,
 ) -> Replay:  # fmt: skip
     """Fold files.
 
     Args:
         app: The app.
         inputs: Stream -> file.
+        mixed: Files of JSON lines in which each event names its `stream`.
         batch: Events a step; changes nothing but the speed.
         restarts: How often the fold is saved, dropped and restored on the way; changes nothing either.
         progress: Told how far it is.
         on_effects: Given what each step did.
     """
-    histories = read_inputs(app, inputs, progress)
+    histories = read_inputs(app, inputs, mixed, progress)
     merged, ahead = merge(app, histories)
     log = MemoryLog(dedupe_for_ms=2**62)
     if merged is not None:

@@ -114,7 +114,10 @@ class Checkpoints:
     """The state environment. One process writes (the learner); others may read the outbox."""
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        path.mkdir(parents=True, exist_ok=True)
+        if not readonly:
+            path.mkdir(parents=True, exist_ok=True)
+        elif not (path / "data.mdb").exists():
+            raise WrongState("nothing has been saved here yet", where=str(path), next_step="Check --state, or `headwater run` first.")
         self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=64, subdir=True, readonly=readonly, max_readers=256)
         self._blocks = self._env.open_db(b"blocks", create=not readonly) if not readonly else None
         self._pool = ThreadPoolExecutor(1, "checkpoint") if not readonly else None
