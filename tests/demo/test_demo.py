@@ -16,7 +16,6 @@ from headwater.demo.data import load
 from headwater.demo.stream import make_tape
 
 
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("demo")
@@ -76,7 +75,9 @@ def test_the_tape_is_in_order_and_the_data_are_those_of_the_package(tmp_path: Pa
     assert (np.diff(tape.time) >= 0).all()
     departures = flights.departure.slice(0, 20_000)
     outcome = dict(zip(flights.arrival["flight_id"].to_pylist(), flights.arrival["time"].to_pylist(), strict=True))
-    waits = [(outcome[f] - t) / 3_600_000 for f, t in zip(*(departures[c].to_pylist() for c in ("flight_id", "time")), strict=True)]
+    waits = [
+        (outcome[f] - t) / 3_600_000 for f, t in zip(*(departures[c].to_pylist() for c in ("flight_id", "time")), strict=True)
+    ]
     assert min(waits) >= 0.4  # a label is never known before its question
     assert max(waits) <= 40
     paths = flights.write(tmp_path)

@@ -21,7 +21,7 @@ def _judged(n_days: int = 60, a_day: int = 80, seed: int = 0) -> Judged:
     label = (chance.random(level.size) < 1 / (1 + np.exp(-(signal + level - 1)))).astype(np.float64)
     time = np.repeat(np.arange(n_days) * DAY_MS, a_day) + 10 * 3_600_000.0
     good, blind = 1 / (1 + np.exp(-(signal + level - 1))), 1 / (1 + np.exp(-(signal - 1)))
-    scores = {name: blind for name in EXPERTS}
+    scores = dict.fromkeys(EXPERTS, blind)
     return Judged(time, label, {**scores, "live": good})
 
 

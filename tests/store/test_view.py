@@ -61,7 +61,7 @@ def test_clear_forgets_everything_and_goes_on(tmp_path: Path) -> None:
         writer.publish(ViewMeta(seq=1), rows)
         writer.clear()
         assert writer.seq() == 0
-    writer.publish(ViewMeta(seq=2), rows + [(b"wlate", np.zeros(100_000).data)])
+    writer.publish(ViewMeta(seq=2), [*rows, (b"wlate", np.zeros(100_000).data)])
     writer.publish(ViewMeta(seq=3), rows[2:], [entity_key(0, 1)])
     with _OtherSide(writer).open() as view:
         assert view.row(entity_key(0, 2)) is not None

@@ -65,8 +65,7 @@ def _rows(client: Client, path: Path, stream: str | None, progress: Callable[[st
     """The file's events; lines as they stand, so that the gateway keeps the very text of what it refuses."""
     import msgspec
 
-    from headwater.ingest.files import kind_of
-    from headwater.ingest.rows import read_lines, read_rows
+    from headwater.ingest.rows import kind_of, read_lines, read_rows
 
     size = path.stat().st_size if path.exists() else 0
     if "json" in kind_of(path):

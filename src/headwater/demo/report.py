@@ -65,7 +65,9 @@ def days_of(judged: Judged, offset_ms: int = 5 * 3_600_000) -> Ints:
     return np.asarray(day, np.int64).reshape(-1)
 
 
-def auc_margin(judged: Judged, a: str = "live", b: str = "nightly", *, draws: int = 2_000, seed: int = 1) -> tuple[float, float, float]:
+def auc_margin(
+    judged: Judged, a: str = "live", b: str = "nightly", *, draws: int = 2_000, seed: int = 1
+) -> tuple[float, float, float]:
     """(margin, low, high): AUC of a minus AUC of b, with a paired 95 % interval from resampled days.
 
     Days, not flights, are drawn with replacement, and the same days for both: flights of one day share their weather.
@@ -91,7 +93,9 @@ def _resampled(judged: Judged, days: Ints, drawn: Ints, expert: str, bins: int =
     return np.asarray(wins / (positives.sum(axis=1) * negatives.sum(axis=1)))
 
 
-def daily(judged: Judged, value: Callable[[Floats, Floats], float], a: str = "live", b: str = "nightly") -> tuple[float, float, float]:
+def daily(
+    judged: Judged, value: Callable[[Floats, Floats], float], a: str = "live", b: str = "nightly"
+) -> tuple[float, float, float]:
     """(mean, low, high) over days of value(a) - value(b) within each day: a paired 95 % interval."""
     days = days_of(judged)
     gaps = []
@@ -128,7 +132,9 @@ def figures(judged: Judged) -> dict[str, dict[str, float]]:
 
 def print_report(console: Console, report: dict[str, Any]) -> None:
     """The end of the demo, for a person."""
-    table = Table(title="The last 80 % of the flights, each judged before it was learnt", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title="The last 80 % of the flights, each judged before it was learnt", title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("")
     for name in ("AUC", "log loss", "accuracy", "calibration error", "core-seconds", ""):
         table.add_column(name, justify="right" if name else "left")
@@ -138,19 +144,26 @@ def print_report(console: Console, report: dict[str, Any]) -> None:
         style = "bold green" if name == "live" else None
         table.add_row(name.replace("_", " "), *values, "-" if cost is None else f"{cost:.2f}", what, style=style)
     console.print(table)
+    for name, text in _sentences(report).items():
+        console.print(f"{name:<11}{text}", highlight=False)
+
+
+def _sentences(report: dict[str, Any]) -> dict[str, str]:
     (low, high), (less, more) = report["nightly_margin_ci"], report["nightly_log_loss_margin_ci"]
-    counts = {k: report[k] for k in ("applied", "duplicate", "late", "quarantined")}
-    fresh, checked = report["freshness_ms"], report["checked"]
-    lines = [
-        f"live against nightly: AUC {report['nightly_margin']:+.4f} (95 % interval over days {low:+.4f} .. {high:+.4f}), "
-        f"log loss {report['nightly_log_loss_margin']:+.4f} a day ({less:+.4f} .. {more:+.4f})",
-        f"events     {report['in']:,} in = " + " + ".join(f"{v:,} {k}" for k, v in counts.items()),
-        f"speed      {report['events'] / report['seconds']:,.0f} events/s over HTTP for {report['seconds']:.1f} s, "
+    counts = " + ".join(f"{report[k]:,} {k}" for k in ("applied", "duplicate", "late", "quarantined"))
+    fresh, checked, asked = report["freshness_ms"], report["checked"], report["questions"]
+    rate = report["events"] / report["seconds"]
+    state = "gives the same state" if checked["state"] else "does NOT give the same state"
+    margin, loss = report["nightly_margin"], report["nightly_log_loss_margin"]
+    return {
+        "margin": f"live against nightly: AUC {margin:+.4f} (95 % interval over days {low:+.4f} .. {high:+.4f}), "
+        f"log loss {loss:+.4f} a day ({less:+.4f} .. {more:+.4f})",
+        "events": f"{report['in']:,} in = {counts}",
+        "speed": f"{rate:,.0f} events/s over HTTP for {report['seconds']:.1f} s, "
         f"{report['core_seconds']:.1f} core-seconds in gateway and learner",
-        f"freshness  p50 {fresh['p50']:.0f} ms, p99 {fresh['p99']:.0f} ms from arrival to an answer that had learnt it",
-        f"versions   {report['versions']} registered; {report['questions']['asked']:,} questions, {report['questions']['failed']} failed",
-        f"checked    {checked['same']:,} of {checked['n']:,} HTTP answers equal the fold's score bit for bit; "
-        f"the log folded again gives the same state: {'yes' if checked['state'] else 'NO'}",
-    ]
-    for line in lines:
-        console.print(line, highlight=False)
+        "freshness": f"p50 {fresh['p50']:.0f} ms, p99 {fresh['p99']:.0f} ms from arrival to an answer that had learnt it",
+        "versions": f"{report['versions']} registered",
+        "questions": f"{asked['asked']:,} asked meanwhile, {asked['failed']} failed",
+        "checked": f"{checked['same']:,} of {checked['n']:,} answers equal the fold's score bit for bit; "
+        f"the log folded again {state}",
+    }

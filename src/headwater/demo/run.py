@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-import headwater
 from headwater.app import App
 from headwater.core.errors import Fatal, WrongState
 from headwater.demo.data import load
@@ -54,7 +53,7 @@ class Choices:
 
 def app_file() -> Path:
     """The demo's app: `examples/flights.py`, in the checkout or in the installed package."""
-    root = Path(headwater.__file__).parent
+    root = Path(__file__).resolve().parents[1]
     for path in (root.parents[1] / "examples" / "flights.py", root / "demo" / "flights.py"):
         if path.is_file():
             return path
@@ -66,7 +65,9 @@ def fresh_folder(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
         mark = folder / APP_FILE
         if not mark.exists() or json.loads(mark.read_text()).get("app") != "flights":
-            raise WrongState("this folder is not an earlier demo's", where=str(folder), next_step="Choose another with --state.")
+            raise WrongState(
+                "this folder is not an earlier demo's", where=str(folder), next_step="Choose another with --state."
+            )
         shutil.rmtree(folder)
     return folder
 
@@ -86,7 +87,9 @@ def run_demo(console: Console, choices: Choices) -> dict[str, Any]:
     supervisor = Supervisor(app, str(spec), settings, lambda role, what: console.print(f"{role} {what}", style="yellow"))
     with supervisor:
         pids = {c.role: c.pid for c in supervisor.children.values()}
-        console.print(f"gateway (process {pids['gateway']}) and learner (process {pids['learner']}) at {supervisor.url}", highlight=False)
+        console.print(
+            f"gateway (process {pids['gateway']}) and learner (process {pids['learner']}) at {supervisor.url}", highlight=False
+        )
         before = sum(map(cpu_s, pids.values()))
         drive = _drive(console, supervisor, tape, choices)
         spent = sum(map(cpu_s, pids.values())) - before
@@ -111,13 +114,15 @@ def _drive(console: Console, supervisor: Supervisor, tape: Tape, choices: Choice
     def sending() -> None:
         try:
             send(drive, tape, supervisor.url, events_per_s=choices.events_per_s)
-        except Exception as error:  # told by the main thread
+        except Exception as error:  # noqa: BLE001 - told by the main thread
             failures.append(error)
         drive.stop.set()
 
     threads = [
         threading.Thread(target=sending, daemon=True, name="sender"),
-        threading.Thread(target=ask, args=(drive, tape, supervisor.url), kwargs={"n_samples": N_SAMPLES}, daemon=True, name="asker"),
+        threading.Thread(
+            target=ask, args=(drive, tape, supervisor.url), kwargs={"n_samples": N_SAMPLES}, daemon=True, name="asker"
+        ),
     ]
     for thread in threads:
         thread.start()
@@ -198,7 +203,10 @@ def _show_one(console: Console, url: str, tape: Tape) -> None:
     flight = tape.flights[-1][1]
     with Client(url) as client:
         answer = client.predict(MODEL, {"flight_id": flight})
-    console.print(f"\n$ curl -s {url}/predict/{MODEL} -H 'content-type: application/json' -d '{{\"flight_id\": \"{flight}\"}}'", highlight=False)
+    console.print(
+        f"\n$ curl -s {url}/predict/{MODEL} -H 'content-type: application/json' -d '{{\"flight_id\": \"{flight}\"}}'",
+        highlight=False,
+    )
     console.print(json.dumps(answer), highlight=False)
 
 
@@ -207,5 +215,3 @@ def _until_interrupted() -> None:
     for sig in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sig, lambda *_: stop.set())
     stop.wait()
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from rich.console import Console, Group
@@ -42,7 +42,7 @@ class Screen:
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._told_s = time.monotonic()
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -84,7 +84,9 @@ class Screen:
         for name, auc in aucs_so_far(metrics).items():
             bar = "█" * round(max(0.0, auc - 0.5) * 100)
             style = "bold green" if name == "live" else ""
-            table.add_row(Text(name.replace("_", " "), style=style), f"{auc:.4f}", Text(bar, style=style or "dim"), EXPERTS[name][2])
+            table.add_row(
+                Text(name.replace("_", " "), style=style), f"{auc:.4f}", Text(bar, style=style or "dim"), EXPERTS[name][2]
+            )
         asked = Text(f"{drive.n_asked:,} questions answered meanwhile, {drive.n_failed} failed", style="dim")
         return Group(head, ProgressBar(self._n, drive.sent, width=72), table, asked)
 

@@ -64,7 +64,9 @@ def make_tape(flights: Flights, *, limit_days: int | None = None) -> Tape:
 
 def _with_bad_ones(lines: list[bytes], time: Ints) -> Tape:
     bad = _bad_lines(lines, time)
-    out, out_time, flights = [], [], []
+    out: list[bytes] = []
+    out_time: list[int] = []
+    flights: list[tuple[int, bytes]] = []
     for i, line in enumerate(lines):
         if line.startswith(b'{"stream":"departure"'):
             flights.append((len(out), line))
@@ -96,7 +98,10 @@ def _bad_lines(lines: list[bytes], time: Ints) -> dict[int, list[tuple[str, byte
             ("malformed", earlier[: len(earlier) // 2]),
             ("wrong_type", _encode({**event, "id": f"type-{n}", "arr_delay": "on time"})),
             ("missing_field", _encode({k: v for k, v in event.items() if k != "carrier"} | {"id": f"field-{n}"})),
-            ("not_a_number", _encode({**event, "id": f"nan-{n}", "arr_delay": 0}).replace(b'"arr_delay":0', b'"arr_delay":NaN')),
+            (
+                "not_a_number",
+                _encode({**event, "id": f"nan-{n}", "arr_delay": 0}).replace(b'"arr_delay":0', b'"arr_delay":NaN'),
+            ),
             ("too_far_ahead", _encode({**event, "id": f"ahead-{n}", "time": 4_102_444_800_000})),
             ("unknown_stream", _encode({**event, "id": f"stream-{n}", "stream": "arrivals"})),
             ("duplicate", lines[at]),

@@ -20,16 +20,14 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from headwater.core.batch import Batch, Ints
-from headwater.core.errors import Fatal, nearest
+from headwater.core.errors import Fatal
 from headwater.core.schema import SYSTEM_SCHEMAS, Kind, Schema
 from headwater.ingest.arrow import TARGETS, table_windows, typed_batch
 from headwater.ingest.decode import Decoder, Window, never, pieces
 from headwater.ingest.letters import Letter
+from headwater.ingest.rows import BLOCK_BYTES, NULLS, kind_of, open_csv
 
 _NEVER_AHEAD_US = 253_402_300_800_000_000  # the year 10000: history has no arrival to be ahead of
-_BLOCK_BYTES = 8 << 20
-NULLS = ["", "NA", "null", "None"]  # a CSV's cells that mean "nothing"
-READERS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 
 @dataclass(slots=True, eq=False)
@@ -47,21 +45,6 @@ class History:
     parts: list[Batch] = field(default_factory=list)
     seq: Ints | None = None
     letters: list[Letter] = field(default_factory=list)
-
-
-def kind_of(path: Path) -> str:
-    """Which of `READERS` a file is, by its name.
-
-    Raises:
-        Fatal: No such file, or another kind.
-    """
-    if not path.is_file():
-        near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise Fatal("there is no such file", where=str(path), next_step=nearest(str(path), near))
-    kind = next((k for k in sorted(READERS, key=len, reverse=True) if path.name.endswith(k)), None)
-    if kind is None:
-        raise Fatal("this kind of file cannot be read", where=str(path), expected=", ".join(READERS))
-    return kind
 
 
 def read_history(decoder: Decoder, schema: Schema | None, path: Path) -> Iterator[tuple[int, History]]:
@@ -122,7 +105,7 @@ def _windows(decoder: Decoder, schema: Schema | None, path: Path, kind: str) -> 
 def _json_windows(decoder: Decoder, stream: str | None, path: Path) -> Iterator[tuple[int, Window, None]]:
     done = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
+        while block := file.read(BLOCK_BYTES):
             block += file.readline()
             done = min(done + len(block), path.stat().st_size)
             for piece in pieces(block, is_lines=True):
@@ -148,15 +131,6 @@ def _csv(path: Path, schema: Schema) -> Iterator[tuple[int, pa.RecordBatch]]:
     for batch in open_csv(path, convert):
         done = min(size, done + batch.nbytes)
         yield done, batch
-
-
-def open_csv(path: Path, convert: pacsv.ConvertOptions) -> Iterator[pa.RecordBatch]:
-    """The file's rows; none of an empty file."""
-    try:
-        yield from pacsv.open_csv(path, read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES), convert_options=convert)
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" not in str(error):
-            raise
 
 
 def _envelope(rows: pa.RecordBatch, first: int, path: Path) -> tuple[pa.RecordBatch, Ints | None]:

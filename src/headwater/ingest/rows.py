@@ -17,12 +17,30 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from headwater.core.errors import Fatal
-from headwater.ingest.files import NULLS, kind_of, open_csv
+from headwater.core.errors import Fatal, nearest
+
+BLOCK_BYTES = 8 << 20
+NULLS = ["", "NA", "null", "None"]  # a CSV's cells that mean "nothing"
+READERS = (".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 
 Row = dict[str, Any]
 
 _decode = msgspec.json.Decoder(Row).decode
+
+
+def kind_of(path: Path) -> str:
+    """Which of `READERS` a file is, by its name.
+
+    Raises:
+        Fatal: No such file, or another kind.
+    """
+    if not path.is_file():
+        near = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise Fatal("there is no such file", where=str(path), next_step=nearest(str(path), near))
+    kind = next((k for k in sorted(READERS, key=len, reverse=True) if path.name.endswith(k)), None)
+    if kind is None:
+        raise Fatal("this kind of file cannot be read", where=str(path), expected=", ".join(READERS))
+    return kind
 
 
 def read_rows(path: Path, *, texts: Collection[str] = ()) -> Iterator[tuple[int, Row]]:
@@ -82,3 +100,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def open_csv(path: Path, convert: pacsv.ConvertOptions) -> Iterator[pa.RecordBatch]:
+    """The file's rows; none of an empty file."""
+    try:
+        yield from pacsv.open_csv(path, read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES), convert_options=convert)
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error):
+            raise

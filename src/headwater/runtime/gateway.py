@@ -55,8 +55,8 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
         return newest if newest and now_ms - newest > _HISTORY_MS else now_ms
 
     limits = IngestLimits(
-        max_event_bytes=server.max_event_bytes, max_body_bytes=server.max_body_bytes, max_waiting_events=server.max_waiting_events,
-        max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
+        max_event_bytes=server.max_event_bytes, max_body_bytes=server.max_body_bytes,
+        max_waiting_events=server.max_waiting_events, max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
     )  # fmt: skip
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())

@@ -66,7 +66,9 @@ class Learner:
         self._app, self._log, self._clock = app, log, clock or SystemClock()
         folder = settings.state_dir
         self._pace = Pace(
-            settings.learner.checkpoint_every_s, settings.learner.checkpoint_every_events, settings.learner.publish_every_ms / 1000
+            settings.learner.checkpoint_every_s,
+            settings.learner.checkpoint_every_events,
+            settings.learner.publish_every_ms / 1000,
         )
         self._bell = Doorbell(folder / BELLS)
         self._store = Checkpoints(folder / STATE)

@@ -93,7 +93,9 @@ class LocalRun:
             self.effects.append(self.fold.step(chunk))
         self._publisher.publish({"local": True})
 
-    def predict(self, model: str, *, time: str | int | datetime | None = None, explain: bool = False, **fields: Any) -> dict[str, Any]:
+    def predict(
+        self, model: str, *, time: str | int | datetime | None = None, explain: bool = False, **fields: Any
+    ) -> dict[str, Any]:
         """Ask one question; the same answer as `POST /predict/{model}` with record=false."""
         schema = self.app.model(model).schema
         for name in fields:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from headwater.core.batch import Ints
 from headwater.core.clock import Clock
 from headwater.core.errors import DiskFull
-from headwater.core.hashing import Hashes
 from headwater.evaluation.pending import Pending
 from headwater.runtime.fold import Fold
 from headwater.store.view import ViewMeta, Writer, entity_key, question_key, weights_key
@@ -46,8 +46,8 @@ class Publisher:
             return False
         fold, puts, deletes = self._fold, [], []
         for number, table in enumerate(fold.engine.tables):
-            for slot in _take(table.dirty[: table.n]):
-                puts.append((entity_key(number, int(table.keys[slot])), table.rows[slot].tobytes()))
+            slots = _take(table.dirty[: table.n])
+            puts += [(entity_key(number, int(table.keys[slot])), table.rows[slot].tobytes()) for slot in slots]
         for number, (name, model) in enumerate(fold.models.items()):
             shown, gone = self._shown[name].changes(model.pending)
             puts += [(question_key(number, int(model.pending.known[r])), model.pending.rows[r].tobytes()) for r in shown]
@@ -102,7 +102,7 @@ class _Shown:
         return newest.tolist(), list(gone)
 
 
-def _take(dirty: Any) -> Hashes:
+def _take(dirty: Any) -> Ints:
     """Positions whose publish bit is set; clears it."""
     rows = np.flatnonzero(dirty & PUBLISHED)
     dirty[rows] &= UNSAVED

@@ -117,7 +117,9 @@ class Checkpoints:
         if not readonly:
             path.mkdir(parents=True, exist_ok=True)
         elif not (path / "data.mdb").exists():
-            raise WrongState("nothing has been saved here yet", where=str(path), next_step="Check --state, or `headwater run` first.")
+            raise WrongState(
+                "nothing has been saved here yet", where=str(path), next_step="Check --state, or `headwater run` first."
+            )
         self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=64, subdir=True, readonly=readonly, max_readers=256)
         self._blocks = self._env.open_db(b"blocks", create=not readonly) if not readonly else None
         self._pool = ThreadPoolExecutor(1, "checkpoint") if not readonly else None
@@ -214,6 +216,7 @@ def _check(meta: SavedMeta, app: str) -> None:
         )  # fmt: skip
     if meta.app != app:
         raise WrongState(
-            "the state belongs to another app, or to this app before it was changed", where="state", expected=app[:12], got=meta.app[:12],
+            "the state belongs to another app, or to this app before it was changed", where="state",
+            expected=app[:12], got=meta.app[:12],
             next_step="Use another --state directory, or `headwater rebuild` to fold the log anew.",
         )  # fmt: skip
