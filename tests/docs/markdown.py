@@ -1,10 +1,16 @@
-"""The code blocks of a document, and what it says beside them."""
+"""The code blocks of a document: found, run, held against what the document says that they print."""
 
 from __future__ import annotations
 
+import io
 import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -35,3 +41,26 @@ def blocks(path: Path) -> list[Block]:
 def prose(text: str) -> str:
     """A document without its code blocks."""
     return _BLOCK.sub("", text)
+
+
+@contextmanager
+def module(name: str) -> Iterator[dict[str, Any]]:
+    """A namespace to declare classes in: their annotations are looked up in `sys.modules`."""
+    made = types.ModuleType(name)
+    sys.modules[name] = made
+    try:
+        yield vars(made)
+    finally:
+        del sys.modules[name]
+
+
+def run(block: Block, where: str, space: dict[str, Any], replaced: Mapping[str, str] | None = None) -> None:
+    """Run one block and compare what it prints; its lines count as in the document, so that a traceback leads there."""
+    code = "\n" * (block.line - 1) + block.code
+    for old, new in (replaced or {}).items():
+        code = code.replace(old, new)
+    out = io.StringIO()
+    with redirect_stdout(out):
+        exec(compile(code, where, "exec"), space)
+    if block.printed is not None:
+        assert out.getvalue() == block.printed, f"{where}:{block.line}"

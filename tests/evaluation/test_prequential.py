@@ -87,7 +87,7 @@ def test_a_duplicate_has_no_effect_and_a_correction_replaces_and_is_learnt_once_
     assert corrected.judged[:, 3].tolist() == [0, CORRECTION]
     straight = folded(make_app(), [*rows[:2], told(2, "a", 0.0)])
     for expert, values in corrected.fold.metrics()["m"]["overall"].items():
-        assert values == pytest.approx(straight.fold.metrics()["m"]["overall"][expert])
+        assert values == pytest.approx(straight.fold.metrics()["m"]["overall"][expert], nan_ok=True)
     assert corrected.fold.models["m"].learner.counts[0] == 2
 
 

@@ -14,7 +14,8 @@ from headwater.cli.options import ConfigFile, Json, State
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; no file in it is overwritten.")],
     streams: Annotated[
-        list[str] | None, typer.Option("--stream", metavar="NAME", help="Only this stream; may be given again. Without it, all.")
+        list[str] | None,
+        typer.Option("--stream", metavar="NAME", help="Only this stream; may be given again. Without it, all."),
     ] = None,
     config: ConfigFile = None,
     state: State = None,

@@ -20,7 +20,8 @@ ConfigFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of a table for a person.")]
 Url = Annotated[
-    str | None, typer.Option("--url", metavar="URL", help="Where a gateway answers; without it, the one that runs on the state directory.")
+    str | None,
+    typer.Option("--url", metavar="URL", help="Where a gateway answers; without it, the one that runs on the state directory."),
 ]
 
 

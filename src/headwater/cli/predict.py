@@ -18,7 +18,8 @@ _AT_ONCE = 500  # rows in one request
 def predict(
     model: Annotated[str, typer.Argument(help="The model's name, as the app declares it.")],
     fields: Annotated[
-        list[str] | None, typer.Argument(metavar="FIELD=VALUE", help="What is asked about; the key alone if it was sent before.")
+        list[str] | None,
+        typer.Argument(metavar="FIELD=VALUE", help="What is asked about; the key alone if it was sent before."),
     ] = None,
     rows: Annotated[
         Path | None, typer.Option("--rows", metavar="FILE", help="A file of rows (JSON lines, CSV, Parquet) instead of fields.")
@@ -116,7 +117,9 @@ def _show(answers: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> N
     for prediction in predictions:
         if shares := prediction.get("shares"):
             top = sorted(shares.items(), key=lambda item: -abs(item[1]))
-            title = f"what moved {prediction[key]} (log-odds or the label's unit; the largest {min(_TOP, len(top))} of {len(top)})"
+            title = (
+                f"what moved {prediction[key]} (log-odds or the label's unit; the largest {min(_TOP, len(top))} of {len(top)})"
+            )
             table(("feature", "share"), [(n, f"{v:+.4f}") for n, v in top[:_TOP]], title=title, right=("share",))
 
 

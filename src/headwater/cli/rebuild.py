@@ -34,17 +34,25 @@ def rebuild(
     from headwater.runtime.rebuild import rebuild as make
 
     declared = load_app(app)
-    with open_catalog(config, state) as catalog, closing(open_events(config, state, app, readonly=True)) as log, bar() as progress:
+    with (
+        open_catalog(config, state) as catalog,
+        closing(open_events(config, state, app, readonly=True)) as log,
+        bar() as progress,
+    ):
         done = make(declared, log, catalog.get(version), catalog.artifacts, lambda n, of: progress("folding", n, of))
     name = done.version.name
     if as_json:
         print_json({"version": name, "same": done.is_same, **{k: v for k, v in asdict(done).items() if k != "version"},
                     "registered_sha256": done.version.sha256})  # fmt: skip
     elif done.is_same:
-        console().print(f"{name} is the same, made again from {done.events:,} events in {done.seconds:.1f} s: sha256 {done.sha256}")
+        console().print(
+            f"{name} is the same, made again from {done.events:,} events in {done.seconds:.1f} s: sha256 {done.sha256}"
+        )
         if done.restored:
             console().print("Its file was missing or altered; it has been put back.")
     else:
-        console().print(f"{name} is different: registered {done.version.sha256}, made again {done.sha256} ({done.seconds:.1f} s)")
+        console().print(
+            f"{name} is different: registered {done.version.sha256}, made again {done.sha256} ({done.seconds:.1f} s)"
+        )
     if not done.is_same:
         raise typer.Exit(1)

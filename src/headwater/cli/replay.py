@@ -12,11 +12,15 @@ def replay(
     app: Annotated[Path, typer.Argument(metavar="APP", help="The Python file that declares the app.")],
     inputs: Annotated[
         list[str],
-        typer.Option("--input", metavar="[STREAM=]FILE", help="A stream's file; without STREAM=, JSON lines that name it each."),
+        typer.Option(
+            "--input", metavar="[STREAM=]FILE", help="A stream's file; without STREAM=, JSON lines that name it each."
+        ),
     ],
     batch: Annotated[int, typer.Option(min=1, help="Events a step. Changes the speed, never the result.")] = 4096,
     restarts: Annotated[int, typer.Option(min=0, help="Save, drop and restore the state this often on the way.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout.")
+    ] = None,
 ) -> None:
     """Judge an app on files of history (Parquet, CSV, JSON lines), as fast as they can be folded.
 
@@ -45,7 +49,10 @@ def replay(
         {
             "events": f"{done.events:,} in {done.seconds:.2f} s ({report['events_per_s']:,.0f}/s)",
             "in = applied + duplicate + late + quarantined": " = ".join(
-                (f"{done.counts['in']:,}", " + ".join(f"{done.counts[k]:,}" for k in ("applied", "duplicate", "late", "quarantined")))
+                (
+                    f"{done.counts['in']:,}",
+                    " + ".join(f"{done.counts[k]:,}" for k in ("applied", "duplicate", "late", "quarantined")),
+                )
             )
             + refused,
             "state_hash": report["state_hash"],
@@ -69,7 +76,8 @@ def _files(inputs: list[str]) -> tuple[dict[str, Path], list[Path]]:
             mixed.append(Path(given))
         elif not stream or not path or stream in files:
             raise Fatal(
-                "an input names a stream and a file, each stream once", where=f"--input {given}", expected="--input STREAM=FILE",
+                "an input names a stream and a file, each stream once", where=f"--input {given}",
+                expected="--input STREAM=FILE, or --input FILE of JSON lines",
                 next_step="For example --input departure=departure.parquet.",
             )  # fmt: skip
         else:

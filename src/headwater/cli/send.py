@@ -19,7 +19,9 @@ _EXPORTED = ("seq", "arrival")  # columns of `headwater export` that are no part
 
 
 def send(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet by its name; - reads JSON lines from stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet by its name; - reads JSON lines from stdin.")
+    ],
     stream: Annotated[
         str | None, typer.Option(metavar="NAME", help="The stream of all events; without it each names its own in `stream`.")
     ] = None,

@@ -47,7 +47,7 @@ def _show(found: Standing) -> None:
     for line in _head(found):
         screen.print(line)
     if found.run:
-        rows = [(role, p.pid, p.restarts) for role, p in found.run.processes.items()]
+        rows: list[tuple[object, ...]] = [(role, p.pid, p.restarts) for role, p in found.run.processes.items()]
         table(("process", "pid", "restarts"), rows, right=("pid", "restarts"))
     if found.sources:
         names = list(dict.fromkeys(name for counts in found.sources.values() for name in counts))

@@ -112,9 +112,7 @@ class Client:
     def close(self) -> None:
         self._connection.close()
 
-    def send(
-        self, stream: str | None, rows: Iterable[Mapping[str, Any] | msgspec.Raw] | bytes, *, batch: int = 1000
-    ) -> Totals:
+    def send(self, stream: str | None, rows: Iterable[Mapping[str, Any] | msgspec.Raw] | bytes, *, batch: int = 1000) -> Totals:
         """Send events and wait until each is accepted, known or quarantined.
 
         Args:

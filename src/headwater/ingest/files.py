@@ -88,7 +88,8 @@ def _windows(decoder: Decoder, schema: Schema | None, path: Path, kind: str) -> 
         return
     if schema is None:
         raise Fatal(
-            "such a file holds one stream, which has to be named", where=str(path), expected="STREAM=FILE, or JSON lines with `stream`",
+            "such a file holds one stream, which has to be named", where=str(path),
+            expected="STREAM=FILE, or JSON lines with `stream`",
             next_step=f"Write --input STREAM={path}.",
         )  # fmt: skip
     row = 0

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import io
 import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -71,10 +72,12 @@ def read_rows(path: Path, *, texts: Collection[str] = ()) -> Iterator[tuple[int,
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(bytes read so far, line) of each line that is not blank."""
     with path.open("rb") as raw:
-        file: IO[bytes] = gzip.open(raw) if path.suffix == ".gz" else raw  # type: ignore[assignment]
+        file: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+        done = 0
         for line in file:
+            done = raw.tell() if file is not raw else done + len(line)
             if stripped := line.strip():
-                yield raw.tell(), stripped
+                yield done, stripped
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:

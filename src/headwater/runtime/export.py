@@ -38,7 +38,9 @@ class Exported:
     end: int = 0
 
 
-def export(log: EventLog, folder: Path, streams: list[str] | None = None, progress: Callable[[int, int], None] | None = None) -> Exported:
+def export(
+    log: EventLog, folder: Path, streams: list[str] | None = None, progress: Callable[[int, int], None] | None = None
+) -> Exported:
     """Write the log, as far as it goes now, to `folder/<stream>.parquet`.
 
     Columns: seq, id, source, time (event time), arrival, then the stream's own. Events of the system streams `_dead`
@@ -70,7 +72,7 @@ def export(log: EventLog, folder: Path, streams: list[str] | None = None, progre
     for name in streams or ():
         if name not in writers:
             raise Fatal("the log has no event of this stream", where=name, next_step=nearest(name, writers))
-    for name, path in done.files.items():
+    for path in done.files.values():
         path.with_name(path.name + _PART).replace(path)
     return done
 

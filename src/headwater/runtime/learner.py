@@ -99,6 +99,8 @@ class Learner:
                 self._save()
             self._register()
             self._tend()
+            if self._publisher.status_is_due:
+                self._publish(self._extra())
             self._bell.wait(min(_IDLE_S, self._pace.checkpoint_s))
         self.catch_up()
         self._publish(self._extra())

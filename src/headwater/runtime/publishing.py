@@ -30,7 +30,8 @@ class Publisher:
         self._from = view.seq() if resume else 0
         self._shown = {name: _Shown() for name in fold.models}
         self._learnt: dict[str, int] = {}
-        self._status_s = float("-inf")
+        self._extra: dict[str, Any] = {}
+        self._status_s, self._status_seq = float("-inf"), -1
         if not resume:
             view.clear()
         mark_all(fold)
@@ -40,8 +41,13 @@ class Publisher:
         """Whether the view is ahead of the fold, which refolds after a crash."""
         return self._fold.seq < self._from
 
+    @property
+    def status_is_due(self) -> bool:
+        """Whether the status says less than what is published, and has done so for long enough."""
+        return self._status_seq != self._fold.seq and self._clock.monotonic_s() - self._status_s >= _STATUS_EVERY_S
+
     def publish(self, extra: dict[str, Any] | None = None) -> bool:
-        """Show the state after `fold.seq`; returns whether anything was shown. `extra` goes into the status."""
+        """Show the state after `fold.seq`; returns whether anything was shown. `extra` goes into the status, from now on."""
         if self.is_behind:
             return False
         fold, puts, deletes = self._fold, [], []
@@ -68,13 +74,15 @@ class Publisher:
         """Nothing of this time was shown: next time everything is."""
         mark_all(self._fold)
         self._learnt.clear()
+        self._status_seq = -1
 
     def _status(self, extra: dict[str, Any] | None) -> bytes | None:
         """Metrics and counts, a few times a second: they are for people."""
-        if self._clock.monotonic_s() - self._status_s < _STATUS_EVERY_S and not extra:
+        self._extra |= extra or {}
+        if not (self.status_is_due or extra):
             return None
-        self._status_s = self._clock.monotonic_s()
-        return _encode_status({"metrics": self._fold.metrics(), "sources": self._fold.counts(), **(extra or {})})
+        self._status_s, self._status_seq = self._clock.monotonic_s(), self._fold.seq
+        return _encode_status({"metrics": self._fold.metrics(), "sources": self._fold.counts(), **self._extra})
 
 
 class _Shown:

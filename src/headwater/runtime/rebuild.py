@@ -82,7 +82,9 @@ def rebuild(
 
 def _check_recipe(app: App, version: Version) -> None:
     if version.line not in app.models:
-        raise Fatal("the app has no such model", where=version.name, got=version.line, next_step=nearest(version.line, app.models))
+        raise Fatal(
+            "the app has no such model", where=version.name, got=version.line, next_step=nearest(version.line, app.models)
+        )
     now, then = dict(flat(recipe(app, version.line))), dict(flat(version.recipe))
     different = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
     # The fingerprints say that something differs; name what it is where that is known.

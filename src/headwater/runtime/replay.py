@@ -70,9 +70,7 @@ def ignore(what: str, done: int, of: int) -> None:
     """No progress bar."""
 
 
-def read_inputs(
-    app: App, inputs: Mapping[str, Path], mixed: Sequence[Path] = (), progress: Progress = ignore
-) -> list[History]:
+def read_inputs(app: App, inputs: Mapping[str, Path], mixed: Sequence[Path] = (), progress: Progress = ignore) -> list[History]:
     """Read every file; see `replay`.
 
     Raises:

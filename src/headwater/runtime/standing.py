@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import Fatal, HeadwaterError, WrongState
@@ -111,12 +110,8 @@ def _joined(counted: Mapping[str, Counts], folded: Mapping[str, Mapping[str, int
             continue
         waiting = max(0, arrived.accepted - applied - late)
         parts = {
-            "applied": applied, "duplicate": arrived.duplicate, "late": late, "quarantined": arrived.quarantined, "waiting": waiting,
+            "applied": applied, "duplicate": arrived.duplicate, "late": late, "quarantined": arrived.quarantined,
+            "waiting": waiting,
         }  # fmt: skip
         out[source] = {"in": sum(parts.values()), **parts}
     return out
-
-
-def age_text(folder: Path) -> str:
-    """Where nothing runs: whether anything ever did."""
-    return "nothing has run here yet" if not (folder / "app.json").exists() else "nothing runs here now"

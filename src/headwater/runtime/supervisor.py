@@ -61,7 +61,7 @@ class Supervisor:
     def __init__(self, app: App, spec: str, settings: Settings, on_event: Callable[[str, str], None] | None = None) -> None:
         self.app, self._spec = app, spec
         self.settings = settings.model_copy(update={"state_dir": settings.state_dir.resolve()})
-        self._on_event = on_event or (lambda role, what: None)
+        self._on_event = on_event or (lambda _role, _what: None)
         self.children = {"learner": Child("learner"), "gateway": Child("gateway")}
         self._stopping = threading.Event()
         self._lock: IO[str] | None = None
@@ -115,7 +115,9 @@ class Supervisor:
             self._lock.close()
             self._lock = None
             raise WrongState(
-                "this state directory is in use by a running Headwater", where=str(folder), next_step="Stop it, or use another --state."
+                "this state directory is in use by a running Headwater",
+                where=str(folder),
+                next_step="Stop it, or use another --state.",
             ) from None
         try:
             claim_state(folder, self.app)
@@ -131,7 +133,7 @@ class Supervisor:
             server = settings.server.model_copy(update={"port": child.facts["port"]})
             settings = settings.model_copy(update={"server": server})
         command = [sys.executable, "-m", "headwater.runtime.process", child.role, self._spec, settings.model_dump_json()]
-        child.process = subprocess.Popen(
+        child.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         threading.Thread(target=self._listen, args=(child, child.process), daemon=True).start()
