@@ -12,8 +12,23 @@ import pytest
 
 import headwater
 
-CALLER = "from headwater.core.compiled import kernel\nfrom headwater.core.callee import step\n\n\n@kernel\ndef run(x: float) -> float:\n    return step(x) * 10.0\n"
-CALLEE = "from headwater.core.compiled import inline\n\n\n@inline\ndef step(x: float) -> float:\n    return x + {}\n"
+CALLER = """
+from headwater.core.compiled import kernel
+from headwater.core.callee import step
+
+
+@kernel
+def run(x: float) -> float:
+    return step(x) * 10.0
+"""
+CALLEE = """
+from headwater.core.compiled import inline
+
+
+@inline
+def step(x: float) -> float:
+    return x + {}
+"""
 ASK = "from headwater.core.caller import run; print(run(1.0), sum(run.stats.cache_hits.values()))"
 
 
@@ -31,7 +46,12 @@ def package(tmp_path):
 
 
 def ask(package):
-    environment = {**os.environ, "PYTHONPATH": str(package), "XDG_CACHE_HOME": str(package / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(package),
+        "XDG_CACHE_HOME": str(package / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     done = subprocess.run([sys.executable, "-c", ASK], env=environment, cwd=package, capture_output=True, text=True, check=True)
     value, hits = done.stdout.split()
     return float(value), int(hits)

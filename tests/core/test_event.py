@@ -32,7 +32,12 @@ def declare(body, bases=(hw.Event,), **options):
 
 def test_a_class_becomes_a_schema():
     schema = Departure.schema
-    assert (schema.stream, schema.key, schema.lateness_ms, schema.max_ahead_ms) == ("departure", "flight_id", 3_600_000, 86_400_000)
+    assert (schema.stream, schema.key, schema.lateness_ms, schema.max_ahead_ms) == (
+        "departure",
+        "flight_id",
+        3_600_000,
+        86_400_000,
+    )
     assert [f.kind for f in schema.fields] == [Kind.STR] * 4 + [Kind.FLOAT, Kind.INT, Kind.BOOL]
     assert [f.name for f in schema.fields if not f.required] == ["seats", "cargo"]
     assert (TaxiOut.schema.stream, TaxiOut.schema.major, TaxiOut.schema.max_ahead_ms) == ("taxi", 3, 7_200_000)
@@ -40,7 +45,12 @@ def test_a_class_becomes_a_schema():
 
 def test_a_name_in_camel_case_becomes_a_stream_in_snake_case():
     assert declare({"k": "hw.Field[str]"}, key="k").schema.stream == "made"
-    assert type(hw.Event)("TwoWords", (hw.Event,), {"__module__": __name__, "__annotations__": {"k": "hw.Field[str]"}}, key="k").schema.stream == "two_words"
+    assert (
+        type(hw.Event)(
+            "TwoWords", (hw.Event,), {"__module__": __name__, "__annotations__": {"k": "hw.Field[str]"}}, key="k"
+        ).schema.stream
+        == "two_words"
+    )
 
 
 def test_equal_declarations_have_equal_fingerprints_and_others_have_not():
@@ -60,8 +70,16 @@ def test_on_the_class_a_field_is_an_expression_and_on_an_instance_a_value():
 @pytest.mark.parametrize(
     ("body", "options", "says"),
     [
-        ({"k": "str"}, {"key": "k"}, r"Made\.k: a field has the wrong annotation; expected hw\.Field\[\.\.\.\]; got .*str.*\. Write k: hw"),
-        ({"k": "hw.Field[bytes]"}, {"key": "k"}, r"Made\.k: .*no column can hold; expected float, int, bool or str.*got .*bytes"),
+        (
+            {"k": "str"},
+            {"key": "k"},
+            r"Made\.k: a field has the wrong annotation; expected hw\.Field\[\.\.\.\]; got .*str.*\. Write k: hw",
+        ),
+        (
+            {"k": "hw.Field[bytes]"},
+            {"key": "k"},
+            r"Made\.k: .*no column can hold; expected float, int, bool or str.*got .*bytes",
+        ),
         ({"k": "hw.Field[int | str]"}, {"key": "k"}, r"Made\.k: .*no column can hold; .*got int \| str"),
         ({"k": "hw.Field[int | str | None]"}, {"key": "k"}, "no column can hold"),
         ({"k": "hw.Field[None]"}, {"key": "k"}, "no column can hold"),
@@ -70,7 +88,11 @@ def test_on_the_class_a_field_is_an_expression_and_on_an_instance_a_value():
         ({"k": "hw.Feild[str]"}, {"key": "k"}, "Made: an annotation cannot be read: .*Feild"),
         ({"k": "hw.Field[str, int]"}, {"key": "k"}, "Made: an annotation cannot be read"),
         ({"k": "hw.Field["}, {"key": "k"}, "Made: an annotation cannot be read"),
-        ({"k": "hw.Field[str]", "time": "hw.Field[int]"}, {"key": "k"}, r"Made: the field name time belongs to the envelope.*made_time"),
+        (
+            {"k": "hw.Field[str]", "time": "hw.Field[int]"},
+            {"key": "k"},
+            r"Made: the field name time belongs to the envelope.*made_time",
+        ),
         ({"k": "hw.Field[str]", "id": "hw.Field[int]"}, {"key": "k"}, "field name id belongs to the envelope"),
         ({"k": "hw.Field[str]", "source": "hw.Field[int]"}, {"key": "k"}, "field name source belongs to the envelope"),
         ({"k": "hw.Field[str]", "stream": "hw.Field[int]"}, {"key": "k"}, "field name stream belongs to the envelope"),
@@ -78,28 +100,44 @@ def test_on_the_class_a_field_is_an_expression_and_on_an_instance_a_value():
         ({"k": "hw.Field[str]", "replace": "hw.Field[int]"}, {"key": "k"}, "Made: a field cannot be called replace"),
         ({"k": "hw.Field[str]", "_x": "hw.Field[int]"}, {"key": "k"}, "Made: a field cannot be called _x.*made_x"),
         ({"k": "hw.Field[str]"}, {}, r'Made: an event needs a key; expected class \.\.\.\(hw\.Event, key="field"\)\. Known: k'),
-        ({"fligth": "hw.Field[str]"}, {"key": "flight"}, r"the key is not a field; expected a field; got flight\. Did you mean fligth\?"),
-        ({"k": "hw.Field[float]"}, {"key": "k"}, r"Made\.k: this field cannot be a key; expected Field\[str\] or Field\[int\]; got float"),
+        (
+            {"fligth": "hw.Field[str]"},
+            {"key": "flight"},
+            r"the key is not a field; expected a field; got flight\. Did you mean fligth\?",
+        ),
+        (
+            {"k": "hw.Field[float]"},
+            {"key": "k"},
+            r"Made\.k: this field cannot be a key; expected Field\[str\] or Field\[int\]; got float",
+        ),
         ({"k": "hw.Field[bool]"}, {"key": "k"}, "cannot be a key.*got bool"),
         ({"k": "hw.Field[str | None]"}, {"key": "k"}, r"cannot be a key.*got str \| None"),
         ({"k": "hw.Field[str]"}, {"key": "k", "stream": "No Name"}, "name is not usable.*got No Name"),
         ({"k": "hw.Field[str]"}, {"key": "k", "stream": "_control"}, "name is not usable"),
         ({"k": "hw.Field[str]"}, {"key": "k", "lateness": "1 hour"}, r"Made\.lateness: this is not a duration.*Write it like"),
         ({"k": "hw.Field[str]"}, {"key": "k", "max_ahead": 5}, r"Made\.max_ahead: this is not a duration"),
-        ({"k": "hw.Field[str]"}, {"key": "k", "latenes": "1h"}, r"Made: a stream has no option latenes\. Did you mean lateness\?"),
-        ({"k": "hw.Field[str]", "x": ("hw.Field[float]", "1")}, {"key": "k"}, r"Made\.x: the default has another type.*got '1'"),
+        (
+            {"k": "hw.Field[str]"},
+            {"key": "k", "latenes": "1h"},
+            r"Made: a stream has no option latenes\. Did you mean lateness\?",
+        ),
+        (
+            {"k": "hw.Field[str]", "x": ("hw.Field[float]", "1")},
+            {"key": "k"},
+            r"Made\.x: the default has another type.*got '1'",
+        ),
         ({"k": "hw.Field[str]", "x": ("hw.Field[int]", 1.5)}, {"key": "k"}, r"Made\.x: the default has another type"),
         ({"k": "hw.Field[str]", "x": ("hw.Field[int]", True)}, {"key": "k"}, r"Made\.x: the default has another type"),
         ({"k": "hw.Field[str]", "x": ("hw.Field[float]", None)}, {"key": "k"}, r"Made\.x: the default has another type"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_refused_where_it_is_declared(body, options, says):
     with pytest.raises(DeclarationError, match=says):
         declare(body, **options)
 
 
 def test_a_stream_is_not_made_from_another_stream():
-    with pytest.raises(DeclarationError, match="Made: a stream cannot be made from another stream.*Write its fields out"):
+    with pytest.raises(DeclarationError, match=r"Made: a stream cannot be made from another stream.*Write its fields out"):
         declare({"k": "hw.Field[str]"}, (Departure,), key="k")
 
 

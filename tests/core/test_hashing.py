@@ -56,7 +56,11 @@ def test_seeds_are_independent_and_tuples_have_an_order():
 
 def test_hashes_are_the_same_for_ever():
     """Saved states hold hashes: another value here needs a new format of states."""
-    assert hash_text(Text.of(["", "JFK", "headwater!"])).tolist() == [12035550249420947055, 2840962103261977071, 7503120045571245350]
+    assert hash_text(Text.of(["", "JFK", "headwater!"])).tolist() == [
+        12035550249420947055,
+        2840962103261977071,
+        7503120045571245350,
+    ]
     assert hash_floats(np.array([1.5])).tolist() == [12087477522846441424]
     assert hash_column(column(INT, [7])).tolist() == [9672475392221035855]
 

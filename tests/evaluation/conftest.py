@@ -33,7 +33,9 @@ class Told(hw.Event, key="id_", lateness="2h"):
     y: hw.Field[float | None]
 
 
-def make_app(*, loss: str = "log", missing: Any = hw.UNKNOWN, within: str = "3h", versions: Publish | None = None, twins: Any = None) -> App:
+def make_app(
+    *, loss: str = "log", missing: Any = hw.UNKNOWN, within: str = "3h", versions: Publish | None = None, twins: Any = None
+) -> App:
     value = Told.y > 0.5 if loss == "log" else Told.y
     label = hw.label(value, join=Told.id_, on=Ask.id_, within=within, missing=missing)
     learner = hw.Linear(loss="log" if loss == "log" else "squared", eta0=0.5, bits=6)
@@ -122,11 +124,18 @@ class Oracle:
     def publish(self, time: int, seq: int, *, asked: bool) -> None:
         for name, rule in self.rules.items():
             if rule.every_labels:
-                due, following = self.counts["labelled"] >= self.next[name], (self.counts["labelled"] // rule.every_labels + 1) * rule.every_labels
+                due, following = (
+                    self.counts["labelled"] >= self.next[name],
+                    (self.counts["labelled"] // rule.every_labels + 1) * rule.every_labels,
+                )
             elif not asked:
                 continue
             elif rule.every_ms:
-                following = next(t for k in range(2) for t in [((time - rule.offset_ms) // rule.every_ms + 1) * rule.every_ms + rule.offset_ms])
+                following = next(
+                    t
+                    for k in range(2)
+                    for t in [((time - rule.offset_ms) // rule.every_ms + 1) * rule.every_ms + rule.offset_ms]
+                )
                 if self.next[name] is None:
                     self.next[name] = following
                 due = time >= self.next[name]
@@ -180,7 +189,9 @@ class Oracle:
             self.expire(self.ring.pop(0), seq)
         base = np.nan if self.last is None else self.last[2]
         x = np.array([[np.nan if event.x is None else event.x]])
-        c = category_matrix(self.model.categories, frame(Ask.schema, [event]), np.array([time]), self.state.base, self.model.learner.bits)
+        c = category_matrix(
+            self.model.categories, frame(Ask.schema, [event]), np.array([time]), self.state.base, self.model.learner.bits
+        )
         scores = []
         for weights, stats in ((self.state.weights[:, 0].copy(), self.state.stats), *self.twins.values()):
             out = np.zeros(1)

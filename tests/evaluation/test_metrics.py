@@ -16,7 +16,8 @@ from sklearn.metrics import (
 )
 
 import headwater as hw
-from headwater.evaluation.metrics import auc_of_histogram, exact_auc
+from headwater.core.compiled import kernel
+from headwater.evaluation.metrics import BINS, auc_of_histogram, exact_auc, judge
 from headwater.testing.events import Seen
 
 from .conftest import HOUR, MINUTE, Ask, Told, folded, make_app
@@ -29,7 +30,10 @@ def log(seed, n, rate=0.4):
     for i in range(n):
         x = float(rng.normal())
         y = float(rng.random() < rate * np.exp(x) / 2)
-        rows += [Seen(i * MINUTE, Ask(id_=f"q{i}", x=x, c="abc"[i % 3])), Seen(i * MINUTE + int(rng.integers(1, 5 * MINUTE)), Told(id_=f"q{i}", y=y))]
+        rows += [
+            Seen(i * MINUTE, Ask(id_=f"q{i}", x=x, c="abc"[i % 3])),
+            Seen(i * MINUTE + int(rng.integers(1, 5 * MINUTE)), Told(id_=f"q{i}", y=y)),
+        ]
     return sorted(rows, key=lambda row: row.time_ms)
 
 
@@ -77,21 +81,30 @@ def test_regression_metrics_equal_scikit_learns():
     rows = []
     for i in range(400):
         x = float(rng.normal())
-        rows += [Seen(i * MINUTE, Ask(id_=f"q{i}", x=x, c="a")), Seen(i * MINUTE + 1, Told(id_=f"q{i}", y=3 * x + float(rng.normal())))]
+        rows += [
+            Seen(i * MINUTE, Ask(id_=f"q{i}", x=x, c="a")),
+            Seen(i * MINUTE + 1, Told(id_=f"q{i}", y=3 * x + float(rng.normal()))),
+        ]
     done = folded(make_app(loss="squared"), rows)
     report = done.fold.metrics()["m"]["overall"]
     labels, live, same = done.judged[:, 2], done.judged[:, 5], done.judged[:, 6]
     assert report["live"]["mae"] == pytest.approx(mean_absolute_error(labels, live))
     assert report["live"]["rmse"] == pytest.approx(root_mean_squared_error(labels, live))
-    assert report["live"]["mae_ratio_to_no_change"] == pytest.approx(mean_absolute_error(labels, live) / mean_absolute_error(labels, same))
+    assert report["live"]["mae_ratio_to_no_change"] == pytest.approx(
+        mean_absolute_error(labels, live) / mean_absolute_error(labels, same)
+    )
     assert same[1:].tolist() == labels[:-1].tolist()
 
 
 def test_the_recent_window_forgets():
-    """Blocks of 1,000 labels, ten of them: after 12,345 labels, the last 9,345 + 1,000 - 1,000 .. are what is left."""
+    """Ten blocks of 1,000 labels, of which the newest has 345: 9,345 are left of 12,345."""
     rng = np.random.default_rng(4)
     ys = np.concatenate([np.zeros(6000), (rng.random(6345) < 0.5)])
-    rows = [row for i, y in enumerate(ys) for row in (Seen(2 * i, Ask(id_=f"q{i}", x=None, c="a")), Seen(2 * i + 1, Told(id_=f"q{i}", y=float(y))))]
+    rows = [
+        row
+        for i, y in enumerate(ys)
+        for row in (Seen(2 * i, Ask(id_=f"q{i}", x=None, c="a")), Seen(2 * i + 1, Told(id_=f"q{i}", y=float(y))))
+    ]
     done = folded(make_app(), rows)
     recent, overall = (done.fold.metrics()["m"][span]["live"] for span in ("recent", "overall"))
     assert (overall["n"], recent["n"]) == (12_345, 9_345)
@@ -101,31 +114,28 @@ def test_the_recent_window_forgets():
     assert recent["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
 
 
+@kernel
+def _judge_all(labels, scores, sums, hist):
+    experts = np.zeros(2)
+    for i in range(labels.size):
+        experts[0] = scores[i]
+        judge(labels[i], np.nan, experts, 0.0, 1.0, sums, hist)
+
+
 @pytest.mark.parametrize("rate", [0.5, 0.02, 0.001])
 def test_auc_of_rare_outcomes(rate):
     """Scores all within a thousandth of 0 are told apart."""
     rng = np.random.default_rng(5)
-    odds = np.log(rate / (1 - rate)) + rng.normal(size=200_000)
-    scores = 1 / (1 + np.exp(-odds))
+    scores = 1 / (1 + np.exp(-(np.log(rate / (1 - rate)) + rng.normal(size=200_000))))
     labels = (rng.random(200_000) < scores).astype(float)
-    app = make_app()
-    sums, hist = np.zeros((2, 8)), np.zeros((2, 2, 1024), np.int64)
-    from headwater.core.compiled import kernel
-    from headwater.evaluation.metrics import judge
-
-    @kernel
-    def judge_all(labels, scores, sums, hist):
-        pair = np.zeros(2)
-        for i in range(labels.size):
-            pair[0] = scores[i]
-            judge(labels[i], np.nan, pair, 0.0, 1.0, sums, hist)
-
-    judge_all(labels, scores, sums, hist)
-    assert app.name == "a"
+    hist = np.zeros((2, 2, BINS), np.int64)
+    _judge_all(labels, scores, np.zeros((2, 8)), hist)
     assert auc_of_histogram(hist[0]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
 
 
-pairs = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 1.0])), min_size=1, max_size=60)
+pairs = st.lists(
+    st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 1.0])), min_size=1, max_size=60
+)
 
 
 @given(pairs)

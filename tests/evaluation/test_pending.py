@@ -14,7 +14,12 @@ from headwater.evaluation.pending import Pending
 LOOKED_AT = [0, 1, 2, 1023, 1024, 1025, 2**63, 2**64 - 1, 2**64 - 1024, 5 * 1024, 9 * 1024 + 1]
 """Many of them have the same home in an index of 1,024 places, also at its very end."""
 
-steps = st.lists(st.one_of(st.sampled_from(LOOKED_AT), st.just("pop"), st.integers(1, 300).map(lambda n: ("reserve", n)), st.just("restore")), max_size=80)
+steps = st.lists(
+    st.one_of(
+        st.sampled_from(LOOKED_AT), st.just("pop"), st.integers(1, 300).map(lambda n: ("reserve", n)), st.just("restore")
+    ),
+    max_size=80,
+)
 
 
 @kernel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,19 +27,20 @@ def told(time, id_="q", y=1.0):
     return Seen(time, Told(id_=id_, y=y))
 
 
-ids = st.sampled_from([f"q{i}" for i in range(12)])
-xs, ys = st.sampled_from([None, -1.0, 0.25, 3.0]), st.sampled_from([None, 0.0, 0.0, 1.0, 1.0])
-asks = st.builds(Ask, id_=ids, x=xs, c=st.sampled_from("abc"))
-tolds = st.builds(Told, id_=ids, y=ys)
-steps = st.lists(st.tuples(st.integers(0, 40 * MINUTE), st.integers(0, 80 * MINUTE), st.one_of(asks, tolds)), max_size=80)
-
-
-def logged(drawn):
-    """Time goes on; some events come with a time up to 80 minutes back, later than an hour is late for questions."""
+@st.composite
+def logs(draw):
+    """Up to 150 rows, some late, double, corrected, null, for nobody. Small searches find too little: a seed is drawn."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    ids, gap = draw(st.sampled_from([3, 12, 60])), draw(st.sampled_from([MINUTE, 10 * MINUTE, 40 * MINUTE]))
     now, rows = 20 * HOUR, []
-    for gap, back, event in drawn:
-        now += gap
-        rows.append(Seen(now - back, event))
+    for _ in range(draw(st.integers(0, 150))):
+        now += int(rng.integers(gap))
+        time = now - (int(rng.integers(80 * MINUTE)) if rng.random() < 0.2 else 0)
+        id_ = f"q{rng.integers(ids)}"
+        if rng.random() < 0.5:
+            rows.append(ask(time, id_, [None, -1.0, 0.25, 3.0][rng.integers(4)], "abc"[rng.integers(3)]))
+        else:
+            rows.append(told(time, id_, [None, 0.0, 0.0, 1.0, 1.0][rng.integers(5)]))
     return rows
 
 
@@ -54,9 +56,8 @@ apps = st.builds(
 
 
 @settings(max_examples=150)
-@given(apps, steps, st.lists(st.integers(1, 30), min_size=1, max_size=3))
-def test_the_fold_is_its_description_in_plain_python(app, drawn, sizes):
-    rows = logged(drawn)
+@given(apps, logs(), st.lists(st.integers(1, 30), min_size=1, max_size=3))
+def test_the_fold_is_its_description_in_plain_python(app, rows, sizes):
     done, oracle = folded(app, rows, tuple(sizes)), Oracle(app)
     oracle.fold(rows)
     assert [(d.name, d.seq, d.time_ms) for d in done.due] == oracle.due
@@ -68,7 +69,9 @@ def test_the_fold_is_its_description_in_plain_python(app, drawn, sizes):
         k: oracle.counts[k] for k in questions if k not in ("pending", "refused", "blocked_weights")
     }
     assert questions["pending"] == sum(q.label is None for q in oracle.ring)
-    assert sum(c["late"] for c in done.fold.counts().values()) == oracle.counts["late"] == sum(len(e.late) for e in done.effects)
+    assert (
+        sum(c["late"] for c in done.fold.counts().values()) == oracle.counts["late"] == sum(len(e.late) for e in done.effects)
+    )
 
 
 def test_a_question_is_scored_before_its_label_is_learnt():
@@ -114,7 +117,9 @@ def test_a_label_may_come_until_its_own_streams_lateness_has_passed():
 
 
 def test_a_label_after_the_time_allowed_or_for_nobody_is_unmatched():
-    done = folded(make_app(), [ask(0, "a"), told(3 * HOUR, "a"), ask(HOUR, "b"), told(4 * HOUR + 1, "b"), told(4 * HOUR + 1, "nobody")])
+    done = folded(
+        make_app(), [ask(0, "a"), told(3 * HOUR, "a"), ask(HOUR, "b"), told(4 * HOUR + 1, "b"), told(4 * HOUR + 1, "nobody")]
+    )
     assert (done.questions["labelled"], done.questions["unmatched_labels"]) == (1, 2)
 
 
@@ -142,7 +147,9 @@ def test_labels_that_the_loss_cannot_take_are_refused_and_counted():
 
     label = hw.label(Soft.y, join=Soft.id_, on=Ask.id_, within="3h")
     app = hw.App("a", models=[hw.Model("m", on=Ask, features=[Ask.x], label=label)])
-    done = folded(app, [ask(0, "a"), *(Seen(1, Soft(id_="a", y=y)) for y in (15.0, -1.0, float("inf"))), Seen(2, Soft(id_="a", y=0.25))])
+    done = folded(
+        app, [ask(0, "a"), *(Seen(1, Soft(id_="a", y=y)) for y in (15.0, -1.0, float("inf"))), Seen(2, Soft(id_="a", y=0.25))]
+    )
     assert (done.questions["refused"], done.questions["labelled"]) == (3, 1)
     assert all(math.isfinite(v) for v in done.fold.metrics()["m"]["overall"]["live"].values() if not math.isnan(v))
 
@@ -194,7 +201,7 @@ def test_calendars_ring_before_the_first_question_of_a_new_day():
     for name, offset in (("nightly", 5 * HOUR), ("", 0)):
         days = [(r.time_ms - offset) // DAY for r in rows]
         asked = [i for i, r in enumerate(rows) if isinstance(r.event, Ask)]
-        expected = [j for i, j in zip(asked, asked[1:], strict=False) if days[i] < days[j]]
+        expected = [j for i, j in pairwise(asked) if days[i] < days[j]]
         assert [d.seq for d in due if d.name == name] == expected
     assert min(d.time_ms for d in due) >= 5 * HOUR  # the first question only starts the calendar
 
@@ -205,7 +212,10 @@ def test_a_question_exactly_at_midnight_belongs_to_the_new_day():
 
 
 def test_once_is_before_the_question_of_that_number():
-    done = folded(make_app(twins={"frozen": once(after=2)}), [ask(0, "a"), told(1, "a"), ask(2, "b"), told(3, "b"), ask(4, "c"), told(5, "c")])
+    done = folded(
+        make_app(twins={"frozen": once(after=2)}),
+        [ask(0, "a"), told(1, "a"), ask(2, "b"), told(3, "b"), ask(4, "c"), told(5, "c")],
+    )
     assert [(d.name, d.seq) for d in done.due] == [("frozen", 4)]
     scores = done.judged[:, 6]
     assert scores[:2].tolist() == [0.5, 0.5]
@@ -233,7 +243,9 @@ def test_poisoned_future_labels_change_no_earlier_score(seed, cut):
     """No look-ahead: every label from a place in the log on is flipped, and nothing scored before it moves."""
     rows = long_log(seed % 50)
     cut = min(cut, len(rows))
-    poisoned = rows[:cut] + [r._replace(event=r.event.replace(y=1.0 - r.event.y)) if isinstance(r.event, Told) else r for r in rows[cut:]]
+    poisoned = rows[:cut] + [
+        r._replace(event=r.event.replace(y=1.0 - r.event.y)) if isinstance(r.event, Told) else r for r in rows[cut:]
+    ]
     app = make_app(twins=TWINS, missing=hw.NEGATIVE)
     true, false = folded(app, rows), folded(app, poisoned)
     scores = [{int(j[0]): j[5:].tobytes() for j in done.judged} for done in (true, false)]

@@ -34,7 +34,9 @@ def plan_of(features: list[Aggregate], on: EventType, streams: list[EventType]) 
     return planner.plan()
 
 
-def run(features: list[Aggregate], on: EventType, streams: list[EventType], batch: Batch, sizes: tuple[int, ...] = (10**9,)) -> Run:
+def run(
+    features: list[Aggregate], on: EventType, streams: list[EventType], batch: Batch, sizes: tuple[int, ...] = (10**9,)
+) -> Run:
     plan = plan_of(features, on, streams)
     engine, watermarks = Engine(plan), Watermarks([s.schema for s in streams])
     vectors, skips, seq = [np.zeros((0, len(plan.outputs)))], [np.zeros(0, np.uint8)], 0
@@ -50,4 +52,6 @@ def run(features: list[Aggregate], on: EventType, streams: list[EventType], batc
 
 def memories(done: Run) -> dict[tuple[int, int], Floats]:
     """(table, entity) -> its row."""
-    return {(t, int(k)): table.rows[i] for t, table in enumerate(done.engine.tables) for i, k in enumerate(table.keys[: table.n])}
+    return {
+        (t, int(k)): table.rows[i] for t, table in enumerate(done.engine.tables) for i, k in enumerate(table.keys[: table.n])
+    }

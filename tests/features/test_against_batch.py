@@ -96,19 +96,27 @@ def windowed(window: int, slide: int, f: Callable[[list[float]], float]) -> Orac
 def cases() -> dict[str, tuple[Any, Oracle]]:
     made: dict[str, tuple[Any, Oracle]] = {}
     h = 30 * MINUTE
-    for window, slide, spans in (("1h", None, (HOUR, HOUR)), ("1h", "10m", (HOUR, 10 * MINUTE)), ("3h", "1h", (3 * HOUR, HOUR))):
+    for window, slide, spans in (
+        ("1h", None, (HOUR, HOUR)),
+        ("1h", "10m", (HOUR, 10 * MINUTE)),
+        ("3h", "1h", (3 * HOUR, HOUR)),
+    ):
         of = {"by": WHO, "window": window, "slide": slide}
         made |= {
-            f"count {window} {slide}": (hw.count(Fact, where=~Fact.x.is_null(), **of), windowed(*spans, lambda xs: float(len(xs)))),
+            f"count {window} {slide}": (
+                hw.count(Fact, where=~Fact.x.is_null(), **of),
+                windowed(*spans, lambda xs: float(len(xs))),
+            ),
             f"sum {window} {slide}": (hw.sum(Fact.x, **of), windowed(*spans, lambda xs: float(np.sum(xs)))),
             f"mean {window} {slide}": (hw.mean(Fact.x, **of), windowed(*spans, or_nan(np.mean))),
             f"min {window} {slide}": (hw.min(Fact.x, **of), windowed(*spans, or_nan(np.min))),
             f"max {window} {slide}": (hw.max(Fact.x, **of), windowed(*spans, or_nan(np.max))),
             f"variance {window} {slide}": (hw.variance(Fact.x, **of), windowed(*spans, or_nan(np.var))),
             f"prior {window} {slide}": (
-                hw.mean(Fact.x, prior=3.0, prior_weight=2.0, **of), windowed(*spans, lambda xs: (float(np.sum(xs)) + 6) / (len(xs) + 2))
+                hw.mean(Fact.x, prior=3.0, prior_weight=2.0, **of),
+                windowed(*spans, lambda xs: (float(np.sum(xs)) + 6) / (len(xs) + 2)),
             ),
-        }  # fmt: skip
+        }
     made |= {
         "count ever": (hw.count(Fact, by=WHO, where=~Fact.x.is_null()), lambda past, _: float(len(past))),
         "sum ever": (hw.sum(Fact.x, by=WHO), lambda past, _: sum(p.x for p in past)),
@@ -123,7 +131,9 @@ def cases() -> dict[str, tuple[Any, Oracle]]:
         "variance decayed": (hw.variance(Fact.x, by=WHO, half_life="30m"), lambda past, now: decayed_variance(past, now, h)),
         "mean decayed, prior": (
             hw.mean(Fact.x, by=WHO, half_life="30m", prior=5.0, prior_weight=0.5),
-            lambda past, now: (decayed_sum(past, now, h) + 2.5) / (decayed_sum([p._replace(x=1.0) for p in past], now, h) + 0.5),
+            lambda past, now: (
+                (decayed_sum(past, now, h) + 2.5) / (decayed_sum([p._replace(x=1.0) for p in past], now, h) + 0.5)
+            ),
         ),
         "since": (
             hw.since(Fact, by=WHO, where=~Fact.x.is_null()),
@@ -131,7 +141,7 @@ def cases() -> dict[str, tuple[Any, Oracle]]:
         ),
         "ewma": (hw.ewma(Fact.x, beta=0.75, by=WHO), lambda past, _: recursion(past, 0.75)[0]),
         "ewma variance": (hw.ewma_variance(Fact.x, beta=0.75, by=WHO), lambda past, _: recursion(past, 0.75)[1]),
-    }  # fmt: skip
+    }
     for i, feature in enumerate(hw.last(Fact.x, by=WHO, n=3)):
         made[f"last {i}"] = (feature, lambda past, _, i=i: newest(past, i))
     return made
@@ -139,10 +149,14 @@ def cases() -> dict[str, tuple[Any, Oracle]]:
 
 CASES = cases()
 values = st.one_of(st.none(), st.integers(-20, 20).map(lambda v: v / 4 + 1000.0))
-facts = st.builds(Fact, who=st.sampled_from("abc"), where_=st.integers(0, 2), x=values, good=st.sampled_from([None, False, True]))
+facts = st.builds(
+    Fact, who=st.sampled_from("abc"), where_=st.integers(0, 2), x=values, good=st.sampled_from([None, False, True])
+)
 asks = st.builds(Ask, who=st.sampled_from("abcd"), place=st.integers(0, 2), x=values)
 # Out of order by up to 100 minutes, which the lateness of 2 h allows for.
-steps = st.lists(st.tuples(st.integers(0, 20 * MINUTE), st.integers(0, 100 * MINUTE), st.one_of(facts, asks)), min_size=1, max_size=60)
+steps = st.lists(
+    st.tuples(st.integers(0, 20 * MINUTE), st.integers(0, 100 * MINUTE), st.one_of(facts, asks)), min_size=1, max_size=60
+)
 
 
 @st.composite
@@ -195,10 +209,14 @@ def test_a_feature_alone_has_the_bits_that_it_has_among_others():
     """Features share memories; none may lean on what another one keeps there."""
     rng = np.random.default_rng(3)
     log = [
-        Seen(i * 4 * MINUTE, Fact(who=str(rng.choice(list("ab"))), where_=0, x=None if i % 5 == 0 else float(rng.normal()), good=None)
-             if i % 3 else Ask(who=str(rng.choice(list("abc"))), place=0, x=None))
+        Seen(
+            i * 4 * MINUTE,
+            Fact(who=str(rng.choice(list("ab"))), where_=0, x=None if i % 5 == 0 else float(rng.normal()), good=None)
+            if i % 3
+            else Ask(who=str(rng.choice(list("abc"))), place=0, x=None),
+        )
         for i in range(120)
-    ]  # fmt: skip
+    ]
     batch = batch_of(log)
     together = run([feature for feature, _ in CASES.values()], Ask, [Fact, Ask], batch).vectors
     for column, (name, (feature, _)) in enumerate(CASES.items()):
@@ -211,7 +229,9 @@ def test_a_feature_alone_has_the_bits_that_it_has_among_others():
 def test_a_vector_holds_nothing_of_what_comes_after_it(log, cut):
     features = [feature for feature, _ in CASES.values()]
     whole = run(features, Ask, [Fact, Ask], batch_of(log))
-    poisoned = [s if i < cut or isinstance(s.event, Ask) else s._replace(event=s.event.replace(x=-1e6)) for i, s in enumerate(log)]
+    poisoned = [
+        s if i < cut or isinstance(s.event, Ask) else s._replace(event=s.event.replace(x=-1e6)) for i, s in enumerate(log)
+    ]
     other = run(features, Ask, [Fact, Ask], batch_of(poisoned))
     assert other.vectors[: cut + 1].tobytes() == whole.vectors[: cut + 1].tobytes()
 
@@ -232,7 +252,11 @@ def test_zscores_filters_and_readings_at_another_entity(log):
             continue
         who, place, x = seen.event.who, seen.event.place, seen.event.x
         earlier = [s.event for s in log[:i] if isinstance(s.event, Fact)]
-        own = [Past(j, s.time_ms, s.event.x) for j, s in enumerate(log[:i]) if isinstance(s.event, Ask) and s.event.who == who and s.event.x is not None]
+        own = [
+            Past(j, s.time_ms, s.event.x)
+            for j, s in enumerate(log[:i])
+            if isinstance(s.event, Ask) and s.event.who == who and s.event.x is not None
+        ]
         known = [f.good for f in earlier if f.good is not None]
         sd = math.sqrt(decayed_variance(own, seen.time_ms, HOUR)) if own else math.nan
         score = math.nan if x is None or not own else 0.0 if sd < 1e-12 else (x - decayed_mean(own, seen.time_ms, HOUR)) / sd
@@ -248,7 +272,7 @@ def test_zscores_filters_and_readings_at_another_entity(log):
 
 @pytest.mark.parametrize("slide", ["1h", "15m"])
 def test_windows_equal_a_sql_join_over_a_day(slide):
-    """SUM, COUNT, MIN, MAX, VAR_POP and MEAN of 2,000 events in DuckDB; values far from 0, where naive squares lose all digits."""
+    """2,000 events in DuckDB, with values far from 0, where a sum of squares would lose all digits of a variance."""
     rng = np.random.default_rng(1)
     n, step = 2000, {"1h": HOUR, "15m": 15 * MINUTE}[slide]
     log = []
@@ -258,19 +282,31 @@ def test_windows_equal_a_sql_join_over_a_day(slide):
         event = Ask(who=who, place=0, x=None) if rng.random() < 0.3 else Fact(who=who, where_=0, x=x, good=None)
         log.append(Seen(max(0, time - int(rng.integers(0, 90 * MINUTE))), event, "one"))
     of = {"by": WHO, "window": "2h", "slide": slide}
-    features = [hw.count(Fact, where=~Fact.x.is_null(), **of), *(f(Fact.x, **of) for f in (hw.sum, hw.min, hw.max, hw.mean, hw.variance))]
+    features = [
+        hw.count(Fact, where=~Fact.x.is_null(), **of),
+        *(f(Fact.x, **of) for f in (hw.sum, hw.min, hw.max, hw.mean, hw.variance)),
+    ]
     done = run(features, Ask, [Fact, Ask], batch_of(log), (64,))
     asked = np.flatnonzero([isinstance(s.event, Ask) for s in log])
-    events = pd.DataFrame({  # noqa: F841 - DuckDB reads it by name
-        "seq": range(n), "time": [s.time_ms for s in log], "who": [s.event.who for s in log],
-        "x": pd.Series([s.event.x for s in log], dtype="Float64"), "asks": [isinstance(s.event, Ask) for s in log],
-    })  # fmt: skip
-    found = duckdb.sql(f"""
+    database = duckdb.connect()
+    table = pd.DataFrame(
+        {
+            "seq": range(n),
+            "time": [s.time_ms for s in log],
+            "who": [s.event.who for s in log],
+            "x": pd.Series([s.event.x for s in log], dtype="Float64"),
+            "asks": [isinstance(s.event, Ask) for s in log],
+        }
+    )
+    database.register("events", table)
+    found = database.sql(f"""
         SELECT count(f.x), coalesce(sum(f.x), 0), min(f.x), max(f.x), avg(f.x), var_pop(f.x)
         FROM events q LEFT JOIN events f ON NOT f.asks AND f.who = q.who AND f.seq < q.seq
           AND f.time < (q.time // {step} + 1) * {step} AND f.time >= (q.time // {step} + 1) * {step} - {2 * HOUR}
         WHERE q.asks GROUP BY q.seq ORDER BY q.seq
-    """).fetchnumpy()  # noqa: S608
-    for column, expected in enumerate(found.values()):
-        expected = np.ma.filled(np.ma.asarray(expected, float), np.nan)
-        np.testing.assert_allclose(done.vectors[asked, column], expected, rtol=1e-6 if column == 5 else 1e-12, atol=1e-6 if column == 5 else 0)
+    """).fetchnumpy()
+    for column, masked in enumerate(found.values()):
+        expected = np.ma.filled(np.ma.asarray(masked, float), np.nan)
+        np.testing.assert_allclose(
+            done.vectors[asked, column], expected, rtol=1e-6 if column == 5 else 1e-12, atol=1e-6 if column == 5 else 0
+        )

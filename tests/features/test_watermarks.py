@@ -65,7 +65,9 @@ class Oracle:
             self.advance()
 
 
-events = st.lists(st.one_of(st.tuples(st.sampled_from("abc"), st.integers(0, 60 * MINUTE)), st.sampled_from("abc")), max_size=60)
+events = st.lists(
+    st.one_of(st.tuples(st.sampled_from("abc"), st.integers(0, 60 * MINUTE)), st.sampled_from("abc")), max_size=60
+)
 
 
 @settings(max_examples=200)
@@ -132,7 +134,10 @@ def regions(seed, n=600):
     """(time, hit) of three regions, in order of event time."""
     rng = np.random.default_rng(seed)
     times = np.sort(rng.integers(0, 3 * 60 * MINUTE, n))
-    return [hit(int(t), float(rng.integers(-40, 40)) / 8, str(rng.choice(["eu", "us", "asia"])), str(rng.choice(list("uvw")))) for t in times]
+    return [
+        hit(int(t), float(rng.integers(-40, 40)) / 8, str(rng.choice(["eu", "us", "asia"])), str(rng.choice(list("uvw"))))
+        for t in times
+    ]
 
 
 def test_regions_delayed_within_the_lateness_lose_nothing():
@@ -162,7 +167,14 @@ def test_a_delay_beyond_the_lateness_of_one_source_is_late_and_counted():
 
 def test_an_out_of_order_event_updates_its_pane():
     count, total = hw.count(Hit, by=Hit.who, window="10m", slide="5m"), hw.sum(Hit.x, by=Hit.who, window="10m", slide="5m")
-    rows = [hit(6 * MINUTE, 1.0), hit(16 * MINUTE, 2.0), ask(12 * MINUTE), hit(7 * MINUTE, 4.0), ask(12 * MINUTE), ask(16 * MINUTE)]
+    rows = [
+        hit(6 * MINUTE, 1.0),
+        hit(16 * MINUTE, 2.0),
+        ask(12 * MINUTE),
+        hit(7 * MINUTE, 4.0),
+        ask(12 * MINUTE),
+        ask(16 * MINUTE),
+    ]
     done = run([count, total], Ask, [Hit, Ask], batch_of(rows))
     assert done.vectors[[2, 4, 5]].tolist() == [[1.0, 1.0], [2.0, 5.0], [1.0, 2.0]]
 

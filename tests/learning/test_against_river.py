@@ -68,7 +68,9 @@ def test_logistic_regression(name, options, seed):
 @pytest.mark.parametrize("name", ["sgd", "adagrad"])
 def test_linear_regression_with_rivers_gradient_of_the_square(name, options):
     xs, _, ys = rows(2)
-    got, state = ours(Linear(loss="squared", optimizer=name, eta0=0.01, intercept_eta=0.02, clip_z=np.inf, bits=4, **options), xs, ys)
+    got, state = ours(
+        Linear(loss="squared", optimizer=name, eta0=0.01, intercept_eta=0.02, clip_z=np.inf, bits=4, **options), xs, ys
+    )
     inner = linear_model.LinearRegression(optimizer=optimizer(name, 0.01), intercept_lr=0.02, **options)
     np.testing.assert_allclose(got, rivers(preprocessing.StandardScaler() | inner, xs, ys, number), rtol=0, atol=1e-9)
     assert state.weights[0, 0] == pytest.approx(inner.intercept, abs=1e-9)

@@ -140,7 +140,9 @@ def test_gradient_and_z_are_clipped():
     state, _ = learnt(spec, np.random.default_rng(0).normal(size=(100, 1)), np.random.default_rng(1).normal(size=100))
     state.weights[:2, 0] = [0.0, 1.0]
     out = np.zeros(2)
-    score_rows(state.weights[:, 0].copy(), state.stats, np.array([[1e9], [-1e9]]), np.zeros((2, 0), np.int64), state.params, out)
+    score_rows(
+        state.weights[:, 0].copy(), state.stats, np.array([[1e9], [-1e9]]), np.zeros((2, 0), np.int64), state.params, out
+    )
     assert out.tolist() == [3.0, -3.0]
 
 
@@ -169,7 +171,9 @@ def test_shares_add_up_and_scores_are_the_folds_bits():
         for i in range(300):  # one example after the other, as the fold scores
             fresh, single = LinearState(spec, 4, 0), np.zeros(1)
             fresh.restore(state.arrays())
-            learn_rows(fresh.weights, fresh.stats, fresh.counts, xs[i : i + 1], cs[i : i + 1], np.zeros(1), fresh.params, single)
+            learn_rows(
+                fresh.weights, fresh.stats, fresh.counts, xs[i : i + 1], cs[i : i + 1], np.zeros(1), fresh.params, single
+            )
             again[i] = single[0]
         assert again.tobytes() == out.tobytes()
         assert before[0] == (0.5 if loss == "log" else 0.0)
@@ -179,16 +183,30 @@ def test_shares_add_up_and_scores_are_the_folds_bits():
     ("wrong", "says"),
     [
         ({"loss": "hinge"}, r"hw\.Linear\.loss: a hyper-parameter is out of range; expected 'log' or 'squared'; got 'hinge'"),
-        ({"optimizer": "adam"}, "optimizer.*expected 'adagrad' or 'sgd'"), ({"eta0": 0.0}, r"eta0.*expected a number > 0; got 0\.0"),
-        ({"eta0": float("inf")}, "eta0"), ({"eta0": float("nan")}, "eta0"), ({"forget": 0.0}, "forget"), ({"forget": 1.1}, "forget"),
-        ({"optimizer": "sgd", "forget": 0.99}, "forget.*expected 1 with optimizer='sgd'"), ({"alpha": -1.0}, "alpha"),
-        ({"alpha": float("nan")}, "alpha"), ({"power": -0.5}, "power"), ({"power": float("inf")}, "power"), ({"l1": -1.0}, "l1"),
-        ({"l1": float("inf")}, "l1"), ({"l2": float("nan")}, "l2"), ({"intercept_eta": -0.1}, "intercept_eta"),
-        ({"intercept_eta": float("nan")}, "intercept_eta"), ({"clip_gradient": 0.0}, "clip_gradient"), ({"clip_z": -1.0}, "clip_z"),
-        ({"bits": 3}, r"bits.*expected an integer 4 \.\. 24; got 3"), ({"bits": 25}, "bits"), ({"bits": 8.5}, "bits"),
+        ({"optimizer": "adam"}, "optimizer.*expected 'adagrad' or 'sgd'"),
+        ({"eta0": 0.0}, r"eta0.*expected a number > 0; got 0\.0"),
+        ({"eta0": float("inf")}, "eta0"),
+        ({"eta0": float("nan")}, "eta0"),
+        ({"forget": 0.0}, "forget"),
+        ({"forget": 1.1}, "forget"),
+        ({"optimizer": "sgd", "forget": 0.99}, "forget.*expected 1 with optimizer='sgd'"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"alpha": float("nan")}, "alpha"),
+        ({"power": -0.5}, "power"),
+        ({"power": float("inf")}, "power"),
+        ({"l1": -1.0}, "l1"),
+        ({"l1": float("inf")}, "l1"),
+        ({"l2": float("nan")}, "l2"),
+        ({"intercept_eta": -0.1}, "intercept_eta"),
+        ({"intercept_eta": float("nan")}, "intercept_eta"),
+        ({"clip_gradient": 0.0}, "clip_gradient"),
+        ({"clip_z": -1.0}, "clip_z"),
+        ({"bits": 3}, r"bits.*expected an integer 4 \.\. 24; got 3"),
+        ({"bits": 25}, "bits"),
+        ({"bits": 8.5}, "bits"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_wrong_option_is_refused(wrong, says):
     with pytest.raises(DeclarationError, match=says):
         Linear(**wrong)

@@ -15,11 +15,19 @@ from headwater.learning.vectors import category_matrix
 
 wild = st.sampled_from([0.0, 1.0, -1.0, 0.5, np.nan, np.inf, -np.inf, 1e308, -1e308, 1e100, -1e100, 1e99, 1e-308, 5e-324])
 specs = st.builds(
-    Linear, loss=st.sampled_from(["log", "squared"]), optimizer=st.sampled_from(["sgd", "adagrad"]), eta0=st.sampled_from([0.05, 1.0, 1e6]),
-    alpha=st.sampled_from([0.0, 1.0]), intercept_eta=st.sampled_from([None, 0.1, 1e300]), l1=st.sampled_from([0.0, 1.0]),
-    l2=st.sampled_from([0.0, 1e3]), clip_gradient=st.sampled_from([1.0, 1e12, np.inf]), clip_z=st.sampled_from([8.0, np.inf]),
-    bits=st.just(4), standardize=st.booleans(),
-)  # fmt: skip
+    Linear,
+    loss=st.sampled_from(["log", "squared"]),
+    optimizer=st.sampled_from(["sgd", "adagrad"]),
+    eta0=st.sampled_from([0.05, 1.0, 1e6]),
+    alpha=st.sampled_from([0.0, 1.0]),
+    intercept_eta=st.sampled_from([None, 0.1, 1e300]),
+    l1=st.sampled_from([0.0, 1.0]),
+    l2=st.sampled_from([0.0, 1e3]),
+    clip_gradient=st.sampled_from([1.0, 1e12, np.inf]),
+    clip_z=st.sampled_from([8.0, np.inf]),
+    bits=st.just(4),
+    standardize=st.booleans(),
+)
 examples = st.lists(st.tuples(wild, wild, wild, st.integers(5, 20)), min_size=1, max_size=30)
 
 
@@ -52,7 +60,16 @@ def test_wild_inputs_are_refused_and_counted_and_everything_stays_finite(spec, r
 def test_a_weight_that_would_grow_without_bound_stays_and_is_counted():
     spec = Linear(loss="squared", optimizer="sgd", standardize=False, eta0=1e6, bits=4)
     state, out = LinearState(spec, 1, 0), np.zeros(200)
-    learn_rows(state.weights, state.stats, state.counts, np.full((200, 1), 1e90), np.zeros((200, 0), np.int64), np.ones(200), state.params, out)
+    learn_rows(
+        state.weights,
+        state.stats,
+        state.counts,
+        np.full((200, 1), 1e90),
+        np.zeros((200, 0), np.int64),
+        np.ones(200),
+        state.params,
+        out,
+    )
     assert state.counts[2] > 0
     assert np.isfinite(state.weights).all()
 

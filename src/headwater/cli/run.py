@@ -40,12 +40,16 @@ def run(
     from headwater.cli.output import console
     from headwater.runtime.declared import load_app
     from headwater.runtime.supervisor import Supervisor
+    from headwater.runtime.warm import is_compiled, warm
 
     settings = configured(config, state, app, server_host=host, server_port=port).settings
     screen = console()
     supervisor = Supervisor(load_app(app), str(app.resolve()), settings, lambda role, what: screen.print(f"{role} {what}"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if not is_compiled():
+            with screen.status("compiling the kernels: once, about half a minute"):
+                warm(supervisor.app)
         supervisor.start()
         screen.print("\n".join(_greeting(supervisor)))
         supervisor.wait()

@@ -60,7 +60,10 @@ def _show(found: Standing) -> None:
 def _head(found: Standing) -> Iterator[str]:
     """What a person wants to know first."""
     if found.live is None:
-        yield f"The gateway at {found.url} does not answer: {found.problem}" if found.url else "Nothing runs here."
+        if found.url is not None:
+            yield f"The gateway at {found.url} does not answer: {found.problem}"
+        else:
+            yield f"{found.run.app} is starting." if found.run else "Nothing runs here."
         if found.end is not None:
             yield f"The log ends at {found.end:,}; `headwater run APP` goes on from there."
         return

@@ -332,7 +332,7 @@ def _text_op(expr: Op, frame: Frame) -> Floats:
         return null.astype(np.float64)
     others, other_null = _text_side(expr.args[1], frame)
     same = hashes == others
-    out = (same if expr.name == "==" else ~same).astype(np.float64)
+    out: Floats = (same if expr.name == "==" else ~same).astype(np.float64)
     out[null | other_null] = np.nan
     return out
 

@@ -83,5 +83,6 @@ def _check_side(side: object, what: str) -> None:
     if side.spec.kind not in (Kind.STR, Kind.INT) or side.spec.nullable:
         raise DeclarationError(
             "this field cannot join a label to its question", where=side.text(),
-            expected="Field[str] or Field[int], never None", got=f"{side.spec.kind.value}{' | None' if side.spec.nullable else ''}",
+            expected="Field[str] or Field[int], never None",
+            got=f"{side.spec.kind.value}{' | None' if side.spec.nullable else ''}",
         )  # fmt: skip

@@ -18,6 +18,7 @@ N, LOG_LOSS, SQUARED_ERROR, ABSOLUTE_ERROR, CORRECT, SCORE_SUM, LABEL_SUM, LABEL
 BINS = 1024
 LAST_PANE, LAST_PANES = 1_000, 10
 _EPS = 1e-15
+YES = 0.5  # a label or score from here on is a yes
 _REACH = 20.0  # of the histogram, in log-odds
 
 
@@ -49,9 +50,9 @@ def judge(y: float, base: float, scores: Floats, squared: float, sign: float, su
         q = min(max(p, _EPS), 1.0 - _EPS)
         sums[e, LOG_LOSS] -= sign * (y * np.log(q) + (1.0 - y) * np.log(1.0 - q))
         said = base if e == last and not np.isnan(base) else p
-        right = (said >= 0.5) == (y >= 0.5)
+        right = (said >= YES) == (y >= YES)
         sums[e, CORRECT] += sign * right
-        hist[e, int(y >= 0.5), _bin(q)] += int(sign)
+        hist[e, int(y >= YES), _bin(q)] += int(sign)
 
 
 class Metrics:
@@ -133,7 +134,7 @@ def auc_of_histogram(hist: Ints) -> float:
 
 def exact_auc(labels: Floats, scores: Floats) -> float:
     """Area under the ROC curve by ranks, ties counted half. NaN with one class only."""
-    positive = labels >= 0.5  # noqa: PLR2004
+    positive = labels >= YES
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     if n_pos == 0 or n_neg == 0:
         return float("nan")

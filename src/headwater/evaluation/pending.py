@@ -42,7 +42,7 @@ class Pending:
         self.rows: Floats = np.zeros((_START, width))
         self.known = np.zeros(_START, np.uint64)
         self.index = np.zeros(4 * _START, np.int64)
-        self.dirty = np.zeros(_START, np.uint8)
+        self.dirty = np.full(_START, 3, np.uint8)  # a first checkpoint holds the whole ring, used or not
 
     def order(self) -> Ints:
         """Ring rows in use, oldest first."""

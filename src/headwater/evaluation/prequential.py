@@ -15,7 +15,7 @@ import numpy as np
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
 from headwater.core.hashing import Hashes
-from headwater.evaluation.metrics import LAST_PANE, judge
+from headwater.evaluation.metrics import LAST_PANE, YES, judge
 from headwater.learning.kernels import REFUSED, SQUARED, is_label, learn, link, predictor
 
 TIME, SEQ, LABEL, BASE, SCORES = range(5)
@@ -71,13 +71,13 @@ def _no_change(table: Floats, base: float, squared: float) -> float:
     """What "as last time" says: for yes/no the share of yes after this last outcome; else the last value itself."""
     if squared:
         return base if not np.isnan(base) else (table[2, 1] / table[2, 0] if table[2, 0] > 0.0 else 0.0)
-    state = 2 if np.isnan(base) else int(base > 0.5)
+    state = 2 if np.isnan(base) else int(base >= YES)
     return float((table[state, 1] + 1.0) / (table[state, 0] + 2.0))
 
 
 @inline
 def _observe_no_change(table: Floats, base: float, y: float, squared: float) -> None:
-    state = 2 if np.isnan(base) or squared else int(base > 0.5)
+    state = 2 if np.isnan(base) or squared else int(base >= YES)
     table[state, 0] += 1.0
     table[state, 1] += y
 
@@ -109,7 +109,7 @@ def _settle(
 
 
 @kernel
-def fold_model(
+def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; the arrays are described in groups
     start: int, stream: Bytes, skip: Bytes, time: Ints, seq0: int, on: int, by: int, xs: Floats, cs: Ints, bases: Floats,
     on_keys: Hashes, label_keys: Hashes, ys: Floats, weights: Floats, stats: Floats, twins: Floats, twin_stats: Floats,
     learnt: Ints, params: Floats, rows: Floats, known: Hashes, index: Ints, dirty: Bytes, table: Floats, sums: Floats,
@@ -138,7 +138,7 @@ def fold_model(
         if skip[i]:
             continue
         s = stream[i]
-        if s != on and s != by:
+        if s not in (on, by):
             continue
         if ints[LABELLED] >= alarms[AT_LABELLED]:
             return i

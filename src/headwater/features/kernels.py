@@ -18,9 +18,14 @@ from headwater.core.compiled import inline, kernel
 STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT = range(11)
 SPAN, SLIDE, BETA, PRIOR, PRIOR_WEIGHT = range(5)
 N_OPS, N_PARAMS = 11, 5
+DECAY, SPREAD, WINDOW, LAST, EWMA = range(5)  # `aggregates.Memory`
+READ_COUNT, READ_SUM, READ_MEAN, READ_MIN, READ_MAX, READ_VAR, READ_STD, READ_ZSCORE, READ_VALUE, READ_SINCE = range(
+    10
+)  # `Read`
 
 # parts of a pane, in their order in the row; bit i of PARTS says whether part i is kept (with the last, the first two are)
 COUNT, SUM, MIN, MAX, SQUARES = range(5)  # SQUARES: sum of squared deviations from the mean
+_STILL = 1e-24  # a variance below this is rounding: nothing varies
 _HUGE = 1e100  # a greater value is no measurement; the squares of smaller ones can be added up
 
 # tally
@@ -69,7 +74,9 @@ def _add_spread(row: Floats, at: int, t: float, x: float, half_life: float) -> N
 
 
 @inline
-def _add_window(row: Floats, at: int, t: float, x: float, slide: float, panes: int, parts: int) -> int:
+def _add_window(  # noqa: C901 - a part kept or not, five times
+    row: Floats, at: int, t: float, x: float, slide: float, panes: int, parts: int
+) -> int:
     """Add to the pane of t. Returns 0 done, 1 the pane is older than the ring reaches (or than 1970)."""
     width = 1
     for p in range(5):
@@ -162,72 +169,86 @@ def _read_window(row: Floats, at: int, t: float, size: float, slide: float, pane
 
 @inline
 def _read_moments(what: int, n: float, total: float, low: float, high: float, squares: float) -> float:
-    if what == 0:
+    if what == READ_COUNT:
         return n
-    if what == 1:
+    if what == READ_SUM:
         return total
-    if what == 3:  # a pane for the least value alone has no count
+    if what == READ_MIN:  # a pane for the least value alone has no count
         return low if low < np.inf else np.nan
-    if what == 4:
+    if what == READ_MAX:
         return high if high > -np.inf else np.nan
     if n == 0.0:
         return np.nan
-    return total / n if what == 2 else squares / n
+    return total / n if what == READ_MEAN else squares / n
 
 
 @inline
 def _read_spread(what: int, row: Floats, at: int, x: float) -> float:
-    if row[at + 1] == 0.0 or (what == 7 and np.isnan(x)):
+    if row[at + 1] == 0.0 or (what == READ_ZSCORE and np.isnan(x)):
         return np.nan
-    var = max(row[at + 3] / row[at + 1], 0.0)
-    if what == 5:
+    var = max(float(row[at + 3] / row[at + 1]), 0.0)
+    if what == READ_VAR:
         return var
-    if what == 6:
-        return np.sqrt(var)
-    if var < 1e-24:
-        return 0.0
-    return (x - row[at + 2]) / np.sqrt(var)
+    if what == READ_STD:
+        return float(np.sqrt(var))
+    return 0.0 if var < _STILL else float((x - row[at + 2]) / np.sqrt(var))
+
+
+@inline
+def _read_decay(what: int, row: Floats, at: int, t: float, par: Floats) -> float:
+    """As of t, or as of the newest event if that is later."""
+    f = _weight(t - row[at], par[SPAN]) if t > row[at] else 1.0
+    if what == READ_COUNT:
+        return float(row[at + 1] * f)
+    if what == READ_SUM:
+        return float(row[at + 2] * f)
+    k = par[PRIOR_WEIGHT]
+    if k > 0.0:
+        return float((row[at + 2] * f + k * par[PRIOR]) / (row[at + 1] * f + k))
+    return float(row[at + 2] / row[at + 1]) if row[at + 1] > 0.0 else np.nan
+
+
+@inline
+def _read_panes(what: int, row: Floats, op: Ints, par: Floats, t: float, panes: Floats) -> float:
+    _read_window(row, op[OFFSET], t, par[SPAN], par[SLIDE], op[N], op[PARTS], panes)
+    if what == READ_MEAN and par[PRIOR_WEIGHT] > 0.0:
+        return float((panes[SUM] + par[PRIOR_WEIGHT] * par[PRIOR]) / (panes[COUNT] + par[PRIOR_WEIGHT]))
+    return float(_read_moments(what, panes[COUNT], panes[SUM], panes[MIN], panes[MAX], panes[SQUARES]))
+
+
+@inline
+def _read_last(what: int, row: Floats, at: int, t: float) -> float:
+    if row[at + 1] == 0.0:
+        return np.nan
+    return float(row[at + 2] if what == READ_VALUE else (t - row[at]) / 3_600_000.0)
 
 
 @inline
 def _read(row: Floats, op: Ints, par: Floats, t: float, x: float, panes: Floats) -> float:
     at, memory, what = op[OFFSET], op[MEMORY], op[READ]
-    if memory == 0:
-        f = _weight(t - row[at], par[SPAN]) if t > row[at] else 1.0
-        weight, total = row[at + 1] * f, row[at + 2] * f
-        if what == 2:
-            k = par[PRIOR_WEIGHT]
-            if k > 0.0:
-                return (total + k * par[PRIOR]) / (weight + k)
-            return row[at + 2] / row[at + 1] if row[at + 1] > 0.0 else np.nan
-        return weight if what == 0 else total
-    if memory == 1:
-        return _read_spread(what, row, at, x)
-    if memory == 2:
-        _read_window(row, at, t, par[SPAN], par[SLIDE], op[N], op[PARTS], panes)
-        if what == 2 and par[PRIOR_WEIGHT] > 0.0:
-            return (panes[SUM] + par[PRIOR_WEIGHT] * par[PRIOR]) / (panes[COUNT] + par[PRIOR_WEIGHT])
-        return _read_moments(what, panes[COUNT], panes[SUM], panes[MIN], panes[MAX], panes[SQUARES])
-    if memory == 3:
-        a = at + 3 * op[PARTS]
-        if row[a + 1] == 0.0:
-            return np.nan
-        return row[a + 2] if what == 8 else (t - row[a]) / 3_600_000.0
+    if memory == DECAY:
+        return float(_read_decay(what, row, at, t, par))
+    if memory == SPREAD:
+        return float(_read_spread(what, row, at, x))
+    if memory == WINDOW:
+        return float(_read_panes(what, row, op, par, t, panes))
+    if memory == LAST:
+        return float(_read_last(what, row, at + 3 * op[PARTS], t))
     if row[at] == 0.0:
         return np.nan
-    return row[at + 1] if what == 2 else row[at + 2]
+    return float(row[at + 1] if what == READ_MEAN else row[at + 2])
 
 
 @inline
 def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float) -> int:
     memory, at = op[MEMORY], op[OFFSET]
-    if memory == 0:
+    if memory == DECAY:
         _add_decay(row, at, t, x, par[SPAN])
-    elif memory == 1:
+    elif memory == SPREAD:
         _add_spread(row, at, t, x, par[SPAN])
-    elif memory == 2:
+    elif memory == WINDOW:
         return _add_window(row, at, t, x, par[SLIDE], op[N], op[PARTS])
-    elif memory == 3:
+    elif memory == LAST:
         _add_last(row, at, t, seq, x, op[N])
     else:
         _add_ewma(row, at, x, par[BETA])
@@ -248,7 +269,9 @@ def fold_table(
         ops: int64[n_ops, N_OPS], sorted by stream, reads first.
         params: float64[n_ops, N_PARAMS].
         ranges: int64[streams + 1]; the ops of stream s are ranges[s] .. ranges[s + 1].
-        stream, late, time: uint8[n], uint8[n], int64[n] ms.
+        stream: uint8[n], codes.
+        late: uint8[n], not 0 where a row takes no part.
+        time: int64[n], ms.
         seq0: The first event's place in the log.
         values: float64[n, columns], each event's evaluated expressions.
         out: float64[n, features], written where an event is scored.

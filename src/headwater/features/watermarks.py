@@ -43,7 +43,7 @@ def _mark(
         high[s] = max(high[s], t)
         applied[s, u] += 1
         before = marks[s, u]
-        if before == -(2**62) or before == 2**62 or t > before:
+        if before in (-(2**62), 2**62) or t > before:
             marks[s, u] = t
             if before == 2**62 or before <= watermark[s] + lateness[s]:  # no other source can have been the slowest
                 watermark[s] = max(watermark[s], _slowest(marks[s]) - lateness[s])
@@ -97,7 +97,7 @@ class Watermarks:
         new = [name for name in dict.fromkeys(names) if name not in self._code]
         if new:
             self._code.update({name: len(self.sources) + i for i, name in enumerate(new)})
-            self.sources.extend(new)
+            self.sources = [*self.sources, *new]  # a new list: a checkpoint may still be writing the old one
             shape = (len(self.streams), len(new))
             self.marks = np.ascontiguousarray(np.hstack([self.marks, np.full(shape, UNSEEN)]))
             self.late = np.ascontiguousarray(np.hstack([self.late, np.zeros(shape, np.int64)]))

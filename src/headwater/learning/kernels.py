@@ -25,7 +25,7 @@ def standardized(x: float, stats: Floats, j: int, clip: float, on: float) -> flo
         return 0.0
     z = (x - stats[j, 1]) / np.sqrt(var)
     bound = min(clip, _HUGE)
-    return min(max(z, -bound), bound)
+    return float(min(max(z, -bound), bound))
 
 
 @inline
@@ -46,7 +46,7 @@ def predictor(w: Floats, stats: Floats, x: Floats, c: Ints, params: Floats) -> f
             total += w[1 + d + j]
     for j in range(c.size):
         total += w[c[j]]
-    return total
+    return float(total)
 
 
 @inline
@@ -54,7 +54,7 @@ def link(z: float, squared: float) -> float:
     """Linear predictor -> score: a probability, or the number itself (within +-1e100)."""
     if squared:
         return min(max(z, -_HUGE), _HUGE)
-    return 1.0 / (1.0 + np.exp(-z))
+    return float(1.0 / (1.0 + np.exp(-z)))
 
 
 @inline

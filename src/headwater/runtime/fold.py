@@ -68,6 +68,7 @@ class Fold:
             start = row + 1
         self._events(chunk.batch, start, chunk.batch.n, effects)
         self.seq = chunk.seq + chunk.batch.n
+        effects.due.sort(key=lambda due: due.seq)  # models take turns; the order must not depend on the batch
         return effects
 
     def _events(self, batch: Batch, start: int, stop: int, effects: Effects) -> None:

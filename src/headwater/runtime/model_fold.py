@@ -61,6 +61,9 @@ class ModelFold:
         self.pending = Pending(p.SCORES + self.n_experts + self.n_numbers + self.n_categories, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
+        # A question that is an outcome too is judged as one before it is asked: "no change" repeats that very outcome.
+        same_entity = model.baseline.at is None or [f.text() for f in model.baseline.at] == list(model.baseline.keeper.by)
+        self._labels_itself = self._on == self._by and same_entity
         negative = model.label.missing is Missing.NEGATIVE
         lateness = max(app.streams[s].lateness_ms for s in (model.schema.stream, model.label.value.stream))
         self._horizon = np.array([model.label.within_ms, lateness, negative], np.int64)
@@ -86,6 +89,8 @@ class ModelFold:
             label_keys[labelling] = bound.hashes(label.value.stream, (label.join,))[1]
         ys = np.full(n, np.nan)
         ys[labelling] = evaluated[labelling, self.columns.label]
+        if self._labels_itself:
+            bases[scored] = np.where(np.isnan(ys[scored]), bases[scored], ys[scored])
         self.pending.reserve(scored.size)
         expiring = int(self.ints[p.SIZE]) + scored.size if label.missing is Missing.NEGATIVE else 0
         judged = np.zeros((labelling.size + expiring, p.J_SCORES + self.n_experts))

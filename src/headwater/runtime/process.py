@@ -1,7 +1,8 @@
 """What a child process of the supervisor runs: `python -m headwater.runtime.process ROLE APP SETTINGS`.
 
 It says on stdout that it is ready, as one JSON line, and stops when its stdin ends: a supervisor that dies takes its
-children with it, however it dies.
+children with it, however it dies. Imports and kernels, the long part of a start, are loaded by all roles at once; a gateway
+then waits for its line on stdin, which comes when the learner is ready.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from headwater.app import App
 from headwater.core.errors import HeadwaterError
@@ -25,16 +26,26 @@ from headwater.telemetry.logs import configure
 EXIT_ERROR = 3
 
 
+_voice: IO[str] = sys.stdout
+
+
+def take_stdout() -> None:
+    """Keep stdout for the supervisor; what anybody else prints, such as the user's file, goes to stderr."""
+    global _voice  # noqa: PLW0603 - a process has one stdout
+    _voice = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+
 def say(**facts: Any) -> None:
     """One line to the supervisor."""
-    print(json.dumps({"pid": os.getpid(), **facts}), flush=True)
+    print(json.dumps({"pid": os.getpid(), **facts}), file=_voice, flush=True)
 
 
 def when_stdin_ends(stop: Callable[[], None]) -> None:
     """Call `stop` once the supervisor closes our stdin or is gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # sys.stdin would be locked when the interpreter ends
             pass
         stop()
 
@@ -69,13 +80,15 @@ def gateway(app: App, settings: Settings) -> None:
         say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
 
     warm(app)
-    run_gateway(app, settings, ready)
+    if os.read(0, 4096):  # else the supervisor is gone
+        run_gateway(app, settings, ready)
 
 
 ROLES: dict[str, Callable[[App, Settings], None]] = {"learner": learn, "gateway": gateway}
 
 
 def main(role: str, app: str, settings: str) -> int:
+    take_stdout()
     chosen = Settings.model_validate_json(settings)
     configure(chosen.logging.format, level=chosen.logging.level.upper())
     try:
@@ -83,6 +96,9 @@ def main(role: str, app: str, settings: str) -> int:
     except HeadwaterError as error:
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR
+    except Exception as error:
+        say(role=role, ready=False, error=f"{type(error).__name__}: {error}", kind="fault")
+        raise
     return 0
 
 

@@ -69,6 +69,8 @@ def address(folder: Path) -> str:
         Fatal: None does.
     """
     found = running(folder)
+    if found is not None and found.url is None:
+        raise Fatal("the gateway is still starting", where=str(folder), next_step="Try again in a few seconds.")
     if found is None or found.url is None:
         step = "Start it with `headwater run APP`, or name a gateway with --url or another directory with --state."
         raise Fatal("nothing runs on this state directory", where=str(folder), next_step=step)

@@ -31,7 +31,8 @@ class Standing:
         live: The gateway's `/status`; None where it gave none.
         problem: Why it gave none.
         end: The log's end; None where the log cannot be read from here.
-        sources: By source: in, applied, duplicate, late, quarantined, waiting.
+        sources: By source: in, applied, duplicate, late, quarantined, waiting; `stored` in place of what only a learner
+            knows, where none answers.
     """
 
     run: RunFile | None = None
@@ -56,7 +57,7 @@ def standing_at(url: str) -> Standing:
     """What a gateway says; its log and its processes are out of reach."""
     found = Standing(url=url)
     _ask(found)
-    found.sources = _joined({}, found.learner.get("sources", {}))
+    found.sources = _joined({}, found.learner.get("sources"))
     return found
 
 
@@ -75,7 +76,7 @@ def standing_in(settings: Settings) -> Standing:
     if found.url is not None:
         _ask(found)
     counts, found.end = _log_counts(settings)
-    found.sources = _joined(counts, found.learner.get("sources", {}))
+    found.sources = _joined(counts, found.learner.get("sources"))
     return found
 
 
@@ -99,14 +100,18 @@ def _log_counts(settings: Settings) -> tuple[dict[str, Counts], int | None]:
         log.close()
 
 
-def _joined(counted: Mapping[str, Counts], folded: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+def _joined(counted: Mapping[str, Counts], folded: Mapping[str, Mapping[str, int]] | None) -> dict[str, dict[str, int]]:
     """By source, what arrived and what became of it; a conflict's dead letter is counted as such."""
     out = {}
-    for source in sorted({*counted, *folded} - {CONTROL}):
-        arrived, did = counted.get(source), folded.get(source, {})
+    for source in sorted({*counted, *(folded or ())} - {CONTROL}):
+        arrived, did = counted.get(source), (folded or {}).get(source, {})
         applied, late = did.get("applied", 0), did.get("late", 0)
         if arrived is None:
             out[source] = {"applied": applied, "late": late}
+            continue
+        if folded is None:
+            parts = {"stored": arrived.accepted, "duplicate": arrived.duplicate, "quarantined": arrived.quarantined}
+            out[source] = {"in": sum(parts.values()), **parts}
             continue
         waiting = max(0, arrived.accepted - applied - late)
         parts = {

@@ -6,6 +6,7 @@ what is in the log, saves). Nothing that was acknowledged waits for the next sta
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -54,6 +55,25 @@ class Child:
     def pid(self) -> int:
         return self.process.pid if self.process is not None else 0
 
+    def go(self) -> None:
+        """What it waits for is there."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended already; its watcher tells why
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
+
+    def end(self) -> None:
+        """Have it finish what it does, and wait; one that was not ready yet, or that does not end in 30 s, is killed."""
+        if self.process is None:
+            return
+        _hang_up(self.process)
+        try:
+            self.process.wait(_GRACE_S if self.ready.is_set() else 0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
 
 class Supervisor:
     """One running installation. Use as a context manager, or call `start` and `stop`."""
@@ -78,6 +98,8 @@ class Supervisor:
         self._claim()
         for child in self.children.values():
             self._spawn(child)
+        for child in self.children.values():
+            child.go()
             self._wait_ready(child)
             watcher = threading.Thread(target=self._watch, args=(child,), daemon=True, name=f"watch-{child.role}")
             watcher.start()
@@ -140,14 +162,15 @@ class Supervisor:
 
     def _listen(self, child: Child, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            facts = json.loads(line)
-            if facts.get("ready"):
-                child.facts = facts
-                child.ready.set()
-                self._write_run_file()
-            elif "error" in facts:
-                child.failed = facts["error"]
+        with process.stdout as lines:
+            for line in lines:
+                facts = json.loads(line)
+                if facts.get("ready"):
+                    child.facts = facts
+                    child.ready.set()
+                    self._write_run_file()
+                elif "error" in facts:
+                    child.failed = facts["error"]
 
     def _wait_ready(self, child: Child) -> None:
         deadline = time.monotonic() + _START_S
@@ -169,6 +192,7 @@ class Supervisor:
             code = child.process.wait()
             if self._stopping.is_set():
                 return
+            _hang_up(child.process)
             quick = time.monotonic() - began < _BACKOFF_S[-1]
             delay = _BACKOFF_S[min(child.restarts, len(_BACKOFF_S) - 1)] if quick else _BACKOFF_S[0]
             self._on_event(child.role, f"ended with {child.failed or _reason(code)}; starting it again in {delay:g} s")
@@ -176,15 +200,16 @@ class Supervisor:
                 return
             child.restarts += 1
             self._spawn(child)
+            child.go()
 
     def stop(self) -> None:
         """Stop the gateway, then the learner; a process that does not end in 30 s is killed. May be called again."""
         self._stopping.set()
         for role in ("gateway", "learner"):
-            _end(self.children[role].process)
+            self.children[role].end()
             if role in self._watchers:
                 self._watchers[role].join()
-                _end(self.children[role].process)  # one that was being started again just then
+                self.children[role].end()  # one that was being started again just then
         self._release()
 
     def kill(self) -> None:
@@ -219,16 +244,11 @@ class Supervisor:
         self.stop()
 
 
-def _end(process: subprocess.Popen[str] | None) -> None:
-    if process is None or process.poll() is not None:
-        return
+def _hang_up(process: subprocess.Popen[str]) -> None:
+    """Close a child's stdin: its sign to stop."""
     assert process.stdin is not None
-    process.stdin.close()  # the child's sign to stop
-    try:
-        process.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with contextlib.suppress(OSError):
+        process.stdin.close()
 
 
 def _reason(code: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from headwater.app import AnyFeature, App, Model, every
 from headwater.core.batch import Frame, Text, column, single
+from headwater.core.compiled import cache_folder
 from headwater.core.event import Event, Field
 from headwater.core.schema import Kind, Schema
 from headwater.evaluation.labels import label
@@ -15,6 +16,11 @@ from headwater.features.aggregates import category, mean
 from headwater.runtime.local import LocalRun
 
 _SAMPLE = {Kind.FLOAT: 1.0, Kind.INT: 1, Kind.BOOL: True, Kind.STR: "a"}
+
+
+def is_compiled() -> bool:
+    """Whether kernels were compiled here before, from the very sources of this installation."""
+    return cache_folder().is_dir()
 
 
 def warm(app: App) -> float:

@@ -1,7 +1,7 @@
 """Events as Python objects become the batches and chunks that rooms take: no clock, no log, no door.
 
-    rows = [Seen(0, Departure(flight_id="1", ...)), Seen(60_000, Arrival(flight_id="1", ...), source="gate-1")]
-    fold.step(Chunk(0, batch_of(rows)))
+rows = [Seen(0, Departure(flight_id="1", ...)), Seen(60_000, Arrival(flight_id="1", ...), source="gate-1")]
+fold.step(Chunk(0, batch_of(rows)))
 """
 
 from __future__ import annotations

@@ -1,0 +1,9 @@
+"""All rows, in the order of the page."""
+
+from __future__ import annotations
+
+from bench.paths import compute, storage
+from bench.row import Row
+
+ROWS: tuple[Row, ...] = (compute.LOOP, compute.LEARNER, compute.WINDOWS, storage.LOG_READ, storage.ONLINE_READ)
+SLUGS = tuple(slug for row in ROWS for slug in row.slugs)
