@@ -19,7 +19,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: setup ## replay and serve three months of New York flights
+demo: setup ## every flight out of New York in 2013, over HTTP, learnt as it comes; then serves
 	@$(BIN)/headwater demo $(ARGS)
 
 .PHONY: test

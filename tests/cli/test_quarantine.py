@@ -10,8 +10,10 @@ from headwater.cli.init import init
 from headwater.core.clock import VirtualClock
 from headwater.ingest import Door, Limits
 from headwater.log import open_log
+from headwater.log.wake import Doorbell
 from headwater.runtime.config import find, load
 from headwater.runtime.declared import load_app
+from headwater.runtime.learner import BELLS
 
 GOOD = {
     "stream": "order",
@@ -75,6 +77,12 @@ def test_repaired_events_enter_once(done, app, capsys):
     assert done(*again) == []
     assert len(done("quarantine", "list", "--state", state(app), "--json")) == 1
     assert len(done("quarantine", "list", "--all", "--state", state(app), "--json")) == 2
+
+
+def test_a_replay_wakes_the_learner(done, app):
+    with Doorbell(state(app) / BELLS) as bell:
+        done("quarantine", "replay", app, "--code", "wrong_type", "--edit", "set distance_km=2.5", "--state", state(app))
+        assert bell.wait(0)
 
 
 def test_what_is_refused_again_is_exit_code_1(app, capsys):

@@ -45,7 +45,7 @@ clicks = st.builds(
 )  # fmt: skip
 sales = st.builds(Sale, order=st.integers(-5, 5))
 seen = st.builds(Seen, st.integers(-(2**40), 2**40), st.one_of(clicks, sales), st.sampled_from(["a", "b", "ü"]))
-batches = st.lists(seen, max_size=25).map(batch_of)
+batches = st.lists(seen, max_size=12).map(batch_of)
 
 
 def rows(batch: Batch) -> list[Row]:
@@ -62,7 +62,7 @@ def rows(batch: Batch) -> list[Row]:
     return out
 
 
-@given(st.lists(seen, max_size=25))
+@given(st.lists(seen, max_size=12))
 def test_a_batch_holds_its_events(events):
     for row, event in zip(rows(batch_of(events)), events, strict=True):
         assert (row.stream, row.time, row.source) == (event.event.schema.stream, event.time_ms, event.source)

@@ -138,7 +138,7 @@ def value_of(expr, events):
     return evaluate(expr, frame(Row.schema, events), np.arange(len(events)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rows, st.one_of(numbers, logarithms, conditions))
 def test_every_expression_equals_sql(events, tree):
     expr, sql = tree

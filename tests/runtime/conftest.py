@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +91,19 @@ class Command:
     """`headwater run` as a process of its own, as a user starts it."""
 
     state: Path
+    spec: Path = SPEC
     process: subprocess.Popen[str] | None = None
-    said: list[str] = field(default_factory=list)
 
     def start(self, *more: str) -> None:
-        command = [sys.executable, "-m", "headwater", "run", str(SPEC), "--state", str(self.state), "--port", "0", *more]
+        command = [sys.executable, "-m", "headwater", "run", str(self.spec), "--state", str(self.state), "--port", "0", *more]
         out = self.state.parent / f"{self.state.name}.out"
         with out.open("w") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, text=True)
-        until(lambda: self.process.poll() is not None or ((found := running(self.state)) and found.url), "the command runs")
+        until(
+            lambda: self.process.poll() is not None or ((found := running(self.state)) and found.url),
+            "the command runs",
+            2 * DEADLINE_S,
+        )
         assert self.process.poll() is None, out.read_text()
 
     @property
@@ -144,9 +148,11 @@ def lives(pid: int) -> bool:
 def command(app, tmp_path_factory) -> Iterator[Command]:
     """A running `headwater run`, shared by a module; whatever it started ends with it."""
     made = Command(tmp_path_factory.mktemp("run") / "state")
-    made.start()
-    yield made
-    made.kill()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
 
 
 def refolded(app: Any, folder: Path) -> Fold:

@@ -36,13 +36,13 @@ def test_without_file_or_environment_everything_is_a_default():
 
 
 def test_the_command_line_wins_over_the_environment_over_the_file(file, monkeypatch):
-    path = file('[server]\nhost = "::1"\nport = 1\ngateways = 2\n')
+    path = file('[server]\nhost = "::1"\nport = 1\nmax_event_bytes = 2\n')
     monkeypatch.setenv("HEADWATER_SERVER_PORT", "2")
     monkeypatch.setenv("HEADWATER_SERVER_GATEWAYS", "3")
-    loaded = config.load(path, {"server.gateways": 4, "server.linger_ms": None})
+    loaded = config.load(path, {"server.max_event_bytes": 4, "server.linger_ms": None})
     server = loaded.settings.server
-    assert (server.host, server.port, server.gateways, server.max_body_bytes) == ("::1", 2, 4, 64 << 20)
-    sources = [setting(loaded, f"server.{key}").source for key in ("host", "port", "gateways", "max_body_bytes", "linger_ms")]
+    assert (server.host, server.port, server.max_event_bytes, server.max_body_bytes) == ("::1", 2, 4, 64 << 20)
+    sources = [setting(loaded, f"server.{key}").source for key in ("host", "port", "max_event_bytes", "max_body_bytes", "linger_ms")]
     assert sources == [f"{path}:2", "environment HEADWATER_SERVER_PORT", "command line", "default", "default"]
 
 
@@ -85,7 +85,7 @@ def test_every_setting_says_what_it_is_for_and_what_none_means():
             2,
             "log.retention_age; expected a duration like 250ms, 3h or 7d; got 'soon'",
         ),
-        ("[log]\ndurability = 'ful'\n", 2, "expected 'full' or 'relaxed'; got 'ful'"),
+        ("[logging]\nformat = 'jsn'\n", 2, "expected 'console' or 'json'; got 'jsn'"),
         ("[learner]\ncheckpoint_every_s = inf\n", 2, "finite"),
         ("[server.port]\nx = 1\n", 1, "wrong value for server.port"),
     ],

@@ -138,6 +138,10 @@ def judged(effects: list[Effects]) -> dict[str, bytes]:
     return out
 
 
+def rows_judged(effects: list[Effects], model: str, experts: int) -> Any:
+    return np.concatenate([np.zeros((0, 5 + experts)), *(part for e in effects for part in e.judged.get(model, []))])
+
+
 def due(effects: list[Effects]) -> list[Any]:
     return [
         (d.model, d.name, d.seq, d.time_ms, d.trigger, {k: v.tobytes() for k, v in d.arrays.items()})
@@ -237,11 +241,10 @@ def test_rows_of_the_system_move_places_and_nothing_else(app, rows):
     mixed = [row for i, event in enumerate(events) for row in ([*SYSTEM_ROWS[: i % 3], event])]
     alone, effects = folded(app, [batch_of(events)] if events else [])
     among, others = folded(app, list(split(batch_of(mixed), (11,))))
-    keep = {name: np.r_[1:4, 5 : 5 + len(model.experts)] for name, model in app.models.items()}
-    for name, columns in keep.items():
-        mine, theirs = (np.concatenate([np.zeros((0, 5 + len(app.models[name].experts))), *(p for e in es for p in e.judged.get(name, []))])
-                        for es in (effects, others))  # fmt: skip
-        assert mine[:, columns].tobytes() == theirs[:, columns].tobytes()
+    for name, model in app.models.items():
+        no_places = np.r_[1:4, 5 : 5 + len(model.experts)]
+        mine, theirs = (rows_judged(each, name, len(model.experts))[:, no_places] for each in (effects, others))
+        assert mine.tobytes() == theirs.tobytes()
         assert alone.models[name].learner.weights.tobytes() == among.models[name].learner.weights.tobytes()
     assert alone.watermarks.sources == among.watermarks.sources
     assert alone.counts() == among.counts()
@@ -292,6 +295,9 @@ def test_a_source_that_appears_while_a_checkpoint_is_written_is_not_in_it():
     class Slow:
         def save(self, save):
             self.held = save
+
+        def wait(self):
+            pass
 
     app = hw.App(
         "a", models=[hw.Model("m", on=Ask, features=[Ask.x], label=hw.label(Told.y, join=Told.id_, on=Ask.id_, within="1h"))]

@@ -28,7 +28,7 @@ def test_one_row_is_answered_with_its_version_and_recorded_after(site: Site) -> 
     assert prediction.keys() == {"flight_id", "score", "stored"}
     assert 123456 <= prediction["score"] < 123457
     (batch,) = site.door.rows(1)
-    assert batch.sources == ("predict",)
+    assert batch.sources == ("default",)
     assert batch.ids.to_list() == ["f1"]
     assert {name: column.to_list()[0] for name, column in batch.frames["departure"].columns.items()} == ROW
     assert abs(int(batch.arrival[0]) // 1000 - int(batch.time[0])) == 0

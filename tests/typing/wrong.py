@@ -59,9 +59,8 @@ def features() -> None:
 def models() -> None:
     hw.label(Arrival.delay > 15, join="flight_id", on=Departure.flight_id, within="2h")  # wrong: arg-type
     hw.label(Arrival.delay > 15, join=Arrival.flight_id, on=Departure.flight_id)  # wrong: call-arg
-    hw.label(
-        Arrival.delay > 15, join=Arrival.flight_id, on=Departure.flight_id, within="2h", missing="unknown"
-    )  # wrong: arg-type
+    on = Departure.flight_id
+    hw.label(Arrival.delay > 15, join=Arrival.flight_id, on=on, within="2h", missing="unknown")  # wrong: arg-type
     hw.Linear(loss="hinge")  # wrong: arg-type
     hw.Linear(eta="0.1")  # wrong: call-arg
     hw.Model("late", on=Departure.distance, features=[Departure.distance], label=label)  # wrong: arg-type

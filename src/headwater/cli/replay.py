@@ -55,6 +55,7 @@ def replay(
                 )
             )
             + refused,
+            **({"taken by no memory": report["left_out"]} if any(report["left_out"].values()) else {}),
             "state_hash": report["state_hash"],
         }
     )

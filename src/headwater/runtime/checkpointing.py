@@ -14,6 +14,7 @@ from headwater.runtime.publishing import arrays_of
 from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
 
 JUDGED, LATE = "judged", "late"
+_TRIM_EVERY, _KEEP_SAVES = 1_000, 100_000  # judged rows and late places of that many saves are kept: a day and more
 
 
 class Checkpointer:
@@ -25,6 +26,7 @@ class Checkpointer:
         self._judged: dict[str, list[Floats]] = {}
         self._late: list[int] = []
         self._last: Save | None = None
+        self._n_saves = 0
         self.seq = fold.seq
 
     def gather(self, effects: Effects) -> None:
@@ -53,6 +55,10 @@ class Checkpointer:
         self._judged, self._late, self.seq = {}, [], fold.seq
         self._last = save
         self._store.save(save)
+        self._n_saves += 1
+        if self._n_saves % _TRIM_EVERY == 0:
+            for stream in (*(f"{JUDGED}.{model}" for model in fold.models), LATE):
+                self._store.trim(stream, _KEEP_SAVES)
         return True
 
     def _settled(self) -> bool:

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from headwater.app import App
-from headwater.core.batch import Batch, Floats, Ints
-from headwater.core.schema import CONTROL
+from headwater.core.batch import Batch, Floats
 from headwater.features.engine import Engine, bind
 from headwater.features.watermarks import Watermarks
+from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
 from headwater.runtime.model_fold import Due, ModelFold
 
@@ -62,10 +61,10 @@ class Fold:
         assert chunk.seq == self.seq, f"the fold is at {self.seq}, the chunk at {chunk.seq}"
         effects = Effects()
         start = 0
-        for row, mark in _control_marks(chunk.batch):
-            self._events(chunk.batch, start, row, effects)
+        for mark in control_events(chunk.batch):
+            self._events(chunk.batch, start, mark.row, effects)
             self._control(mark)
-            start = row + 1
+            start = mark.row + 1
         self._events(chunk.batch, start, chunk.batch.n, effects)
         self.seq = chunk.seq + chunk.batch.n
         effects.due.sort(key=lambda due: due.seq)  # models take turns; the order must not depend on the batch
@@ -94,9 +93,9 @@ class Fold:
         self.seconds[stage] += now - since
         return now
 
-    def _control(self, mark: dict[str, Any]) -> None:
-        if mark.get("kind") == "idle":
-            self.watermarks.idle(str(mark.get("source", "")))
+    def _control(self, mark: ControlEvent) -> None:
+        if mark.kind == "idle":
+            self.watermarks.idle(str(mark.body.get("source", "")))
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """Every array of the state, in canonical form and order: what `state_hash` covers."""
@@ -121,20 +120,20 @@ class Fold:
         return digest.hexdigest()
 
     def metrics(self) -> dict[str, Any]:
-        """Prequential metrics of every model and expert."""
-        return {name: model.report() for name, model in self.models.items()}
+        """Prequential metrics of every model and expert, and what became of the questions and their labels."""
+        out = {}
+        streams = list(self.app.streams)
+        for name, model in self.models.items():
+            out[name] = model.report()
+            late = self.watermarks.late[streams.index(model.model.label.value.stream)].sum()
+            out[name]["questions"]["late_labels"] = int(late)  # labels that came after their stream's watermark
+        return out
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Applied and late events by source."""
         totals = {"applied": self.watermarks.applied.sum(axis=0), "late": self.watermarks.late.sum(axis=0)}
         return {s: {k: int(v[i]) for k, v in totals.items()} for i, s in enumerate(self.watermarks.sources)}
 
-
-def _control_marks(batch: Batch) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(row, body with its kind) of each control row, in order."""
-    rows: Ints = batch.rows_of(CONTROL)
-    if rows.size == 0:
-        return
-    columns = batch.frames[CONTROL].columns
-    for row, kind, body in zip(rows.tolist(), columns["kind"].to_list(), columns["body"].to_list(), strict=True):
-        yield row, {"kind": kind, **msgspec.json.decode(body)}
+    def left_out(self) -> dict[str, int]:
+        """What no memory took, though it was applied: updates older than a window's ring, and values beyond 1e100."""
+        return {"beyond_windows": int(self.engine.overflow[0]), "too_large": int(self.engine.overflow[1])}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from headwater.app import App
 from headwater.core.clock import SystemClock
-from headwater.core.errors import Retryable
+from headwater.core.errors import ConfigError, Retryable
 from headwater.ingest.door import Door
 from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
@@ -21,6 +22,7 @@ from headwater.serving.server import Running, serve
 from headwater.store.view import ViewReader
 
 _HISTORY_MS = 86_400_000
+_TOKEN_CHARS = 20
 
 
 def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) -> None:
@@ -61,7 +63,7 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
     options = Options(
-        limits=Limits(body_bytes=server.max_body_bytes), streams=app.streams, log_end=lambda: log.bounds()[1],
+        limits=Limits(body_bytes=server.max_body_bytes, hosts=frozenset(server.hosts)), token=token_of(server.token_file), streams=app.streams, log_end=lambda: log.bounds()[1],
         event_time=event_time, clock=clock,
     )  # fmt: skip
     try:
@@ -69,3 +71,23 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
     finally:
         log.close()
         view.close()
+
+
+def token_of(file: Path | None) -> str | None:
+    """The token that callers must send.
+
+    Raises:
+        ConfigError: The file cannot be read, or what it holds is too short to be a secret.
+    """
+    if file is None:
+        return None
+    try:
+        token = file.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"the token cannot be read ({error.strerror})", where=f"server.token_file = {file}") from error
+    if len(token) < _TOKEN_CHARS:
+        raise ConfigError(
+            "the token is too short", where=f"server.token_file = {file}", expected=f"at least {_TOKEN_CHARS} characters",
+            got=str(len(token)), next_step="Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )  # fmt: skip
+    return token

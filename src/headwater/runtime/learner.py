@@ -106,7 +106,7 @@ class Learner:
         self._publish(self._extra())
         self._save()
         self._checkpointer.wait()
-        _log.info("saved", seq=self.fold.seq)
+        _log.info("saved", seq=self.fold.seq, state_hash=self.fold.state_hash())
 
     def catch_up(self, stop: threading.Event | None = None) -> int:
         """Fold to the log's present end, or until told to stop; returns how many events."""

@@ -82,7 +82,9 @@ class Publisher:
         if not (self.status_is_due or extra):
             return None
         self._status_s, self._status_seq = self._clock.monotonic_s(), self._fold.seq
-        return _encode_status({"metrics": self._fold.metrics(), "sources": self._fold.counts(), **self._extra})
+        fold = self._fold
+        told = {"metrics": fold.metrics(), "sources": fold.counts(), "left_out": fold.left_out()}
+        return _encode_status({**told, **self._extra})
 
 
 class _Shown:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from headwater.core.addresses import is_loopback
 from headwater.core.duration import parse_ms
 from headwater.core.errors import DeclarationError
 
@@ -41,8 +42,10 @@ class Server(_Section):
     """Address to listen on. The default is reachable from this machine only; 0.0.0.0 means every interface."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """TCP port to listen on; 0 lets the system choose a free one."""
-    gateways: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of gateway processes that share the port. One takes 5,000 events/s and more; add some for more clients."""
+    token_file: Path | None = None
+    """File that holds the token which callers must send (`Authorization: Bearer ...`). None: none is asked, loopback only."""
+    hosts: tuple[str, ...] = ()
+    """Names besides the loopback ones under which the gateway may be called, without port: those that a proxy forwards."""
     max_event_bytes: Count = 1 << 20
     """Longest text of one event, in bytes; a longer one goes to quarantine, cut to this length."""
     max_body_bytes: Count = 64 << 20
@@ -55,15 +58,20 @@ class Server(_Section):
     """How long a commit waits for company when several producers are at the door, in milliseconds, 0 to 1."""
 
 
+    @model_validator(mode="after")
+    def _guarded(self) -> Server:
+        if self.token_file is None and not is_loopback(self.host):
+            raise ValueError(f"{self.host} can be reached by other machines: set server.token_file, or keep 127.0.0.1")
+        return self
+
+
 class Log(_Section):
     """The log of events: the only truth."""
 
     url: str | None = None
     """Where the log lives, for example lmdb:///var/lib/headwater/log. None means LMDB inside the state directory."""
-    durability: Literal["full", "relaxed"] = "full"
-    """When an append returns: full = it is on disk; relaxed = it may be lost if the machine (not the process) stops."""
     dedupe_for: Duration = "7d"
-    """How long an event's id is remembered, as a duration of event time; a resend within it is stored once."""
+    """How long an event's id is remembered, as a duration of arrival time; a resend within it is stored once."""
     retention_age: Duration | None = None
     """Events older than this (a duration of event time) may be dropped. None means that all are kept."""
     retention_bytes: Count | None = None
@@ -87,7 +95,7 @@ class Learner(_Section):
     """Largest number of events between two checkpoints."""
     publish_every_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
-    idle_after: Duration | None = None
+    idle_after: Duration | None = "10m"
     """A source silent for this long (a duration of wall time) no longer holds the watermark back. None means never idle."""
 
     @property

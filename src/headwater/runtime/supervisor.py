@@ -25,6 +25,7 @@ from headwater.core.errors import Fatal, WrongState
 from headwater.runtime.learner import STATE
 from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
+from headwater.serving.server import bind
 from headwater.store.checkpoint import Checkpoints
 
 APP_FILE, LOCK_FILE = "app.json", "lock"
@@ -93,9 +94,12 @@ class Supervisor:
 
         Raises:
             WrongState: The state directory is another app's, or is in use.
+            CannotListen: The port is in use.
             Fatal: A process could not start; the message is its own.
         """
         self._claim()
+        if self.settings.server.port:
+            self._try_port()
         for child in self.children.values():
             self._spawn(child)
         for child in self.children.values():
@@ -144,6 +148,14 @@ class Supervisor:
         try:
             claim_state(folder, self.app)
         except WrongState:
+            self._release()
+            raise
+
+    def _try_port(self) -> None:
+        """Find out about a port that is taken now, instead of after the imports of two processes."""
+        try:
+            bind(self.settings.server.host, self.settings.server.port).close()
+        except Fatal:
             self._release()
             raise
 

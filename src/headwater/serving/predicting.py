@@ -32,7 +32,7 @@ from headwater.telemetry.metrics import Metrics
 SWITCHES = frozenset({"explain", "record"})
 VERSION = "headwater-version"  # response header, and key of an Arrow answer's metadata
 LACKING = "required fields are missing"
-ONLY_KEY = "only the key was given, and no such row is in the log"
+ONLY_KEY = "only the key was given, and no question with it waits for its label (none came, or it is older than `within`)"
 FULL = "too many rows are waiting to be recorded"
 
 _encode = msgspec.json.Encoder().encode

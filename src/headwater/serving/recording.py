@@ -19,7 +19,9 @@ from headwater.core.schema import Schema
 from headwater.log.protocol import Receipt, Verdict
 from headwater.telemetry.metrics import Metrics
 
-SOURCE = "predict"  # (source, id) is what duplicates are known by
+# (source, id) is what duplicates are known by: the source of producers that name none, so that a question which is asked
+# here and then sent by its producer under the same id counts once.
+SOURCE = "default"
 _ROWS_IN_A_COMMIT = 8192
 
 _log = structlog.stdlib.get_logger("headwater.serving")

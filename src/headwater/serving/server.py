@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import signal
 import socket
 import threading
@@ -15,6 +14,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from headwater.core.addresses import is_loopback
 from headwater.core.errors import ConfigError, Fatal
 from headwater.serving.gateway import Gateway
 from headwater.serving.wire import protocol
@@ -90,7 +90,7 @@ def serve(app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Cal
         CannotListen: The port is in use or the address is not this machine's.
         ConfigError: The address is not a loopback one and the gateway asks for no token.
     """
-    if not app.is_protected and not _is_loopback(host):
+    if not app.is_protected and not is_loopback(host):
         raise ConfigError(
             "a gateway that asks for no token listens on loopback addresses only", where="host", got=host,
             next_step="Set a token, or keep 127.0.0.1 and put a proxy with authentication before it.",
@@ -144,12 +144,3 @@ def _cannot_listen(error: OSError, host: str, port: int) -> CannotListen:
     if error.errno == errno.EACCES:
         return CannotListen(f"port {port} needs more rights", where=host, next_step="Choose a port above 1023.")
     return CannotListen(f"cannot listen on port {port} ({error.strerror})", where=host, next_step="Check the host setting.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -120,7 +120,10 @@ class Checkpoints:
             raise WrongState(
                 "nothing has been saved here yet", where=str(path), next_step="Check --state, or `headwater run` first."
             )
-        self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=64, subdir=True, readonly=readonly, max_readers=256)
+        try:
+            self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=64, subdir=True, readonly=readonly, max_readers=256)
+        except lmdb.Error as error:
+            raise _unreadable(path, error) from error
         self._blocks = self._env.open_db(b"blocks", create=not readonly) if not readonly else None
         self._pool = ThreadPoolExecutor(1, "checkpoint") if not readonly else None
         self._pending: Future[None] | None = None
@@ -189,7 +192,11 @@ class Checkpoints:
                 found = cursor.next()
 
     def trim(self, stream: str, keep: int) -> None:
-        """Drop a stream's oldest rows beyond `keep`."""
+        """Drop a stream's oldest rows beyond `keep`, after the save that is being written."""
+        assert self._pool is not None
+        self._pool.submit(self._trim, stream, keep)
+
+    def _trim(self, stream: str, keep: int) -> None:
         keys = [k for k, _ in self.outbox(stream)]
         with self._env.begin(write=True) as txn:
             for key in keys[: max(0, len(keys) - keep)]:
@@ -206,6 +213,13 @@ class Checkpoints:
         if self._pool is not None:
             self._pool.shutdown()
         self._env.close()
+
+
+def _unreadable(path: Path, error: lmdb.Error) -> CorruptData:
+    return CorruptData(
+        "the saved state cannot be read", where=str(path), got=str(error),
+        next_step="Move this folder away: the next start folds the log anew, which gives the same state.",
+    )  # fmt: skip
 
 
 def _check(meta: SavedMeta, app: str) -> None:
