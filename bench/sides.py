@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".bench"
-_GRACE_S = 30.0
+_START_S, _GRACE_S = 120.0, 30.0
 
 Facts = dict[str, Any]
 
@@ -74,8 +75,9 @@ class Server:
             text=True, preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if self.pin else None,  # noqa: PLW1509
         )  # fmt: skip
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        line = self.process.stdout.readline() if select.select([self.process.stdout], [], [], _START_S)[0] else ""
         if not line:
+            self.process.kill()
             raise RuntimeError(f"{' '.join(self.command)} did not start")
         self.facts = json.loads(line)
         if "url" not in self.facts:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,15 +45,9 @@ def fresh(name: str) -> Path:
     return folder
 
 
-def gateway_command(folder: Path, app: Path = APP) -> list[str]:
-    """The gateway process that `headwater run` starts, with its default settings but for a free port."""
-    settings = {"state_dir": str(folder), "server": {"port": 0}, "logging": {"level": "warning"}}
-    return [sys.executable, "-m", "headwater.runtime.process", "gateway", str(app), json.dumps(settings)]
-
-
 def _commands() -> dict[str, list[str]]:
     mine, other = fresh("ingest-ours"), fresh("ingest-theirs")
-    return {"ours": gateway_command(mine), "theirs": [*theirs("starlette", "starlette_ingest"), str(other)]}
+    return {"ours": [*ours("serve"), str(APP), str(mine)], "theirs": [*theirs("starlette", "starlette_ingest"), str(other)]}
 
 
 def _once(command: Sequence[str], bodies: list[bytes]) -> _Round:
@@ -102,7 +95,7 @@ def _ingest(row: Row, size: Size) -> list[Result]:
         f"syncs for {len(few)} requests (strace)": [_counted(syncs[side]) for side in sides],
     }  # fmt: skip
     right_counts = all(r.accepted == n for side in sides for r in rounds[side])
-    versions = {**rounds["theirs"][0].versions}
+    versions = rounds["theirs"][0].versions | rounds["ours"][0].versions
     return [
         Result(
             row.specs[0], row.peer, ratio(left, right), statistics.median(left), statistics.median(right), "events per second", n,

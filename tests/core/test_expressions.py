@@ -153,6 +153,14 @@ def test_three_valued_logic_by_hand():
     np.testing.assert_array_equal(value_of(~Row.f, events), [nan, nan, nan, 1, 1, 1, 0, 0, 0])
 
 
+def test_a_null_on_either_side_of_a_comparison_of_texts_is_null():
+    events = [Row(k="k", s=s, t=t) for s in (None, "", "a") for t in (None, "", "a")]
+    nan = np.nan
+    np.testing.assert_array_equal(value_of(Row.s == Row.t, events), [nan, nan, nan, nan, 1, 0, nan, 0, 1])
+    np.testing.assert_array_equal(value_of(Row.s != Row.t, events), [nan, nan, nan, nan, 0, 1, nan, 1, 0])
+    np.testing.assert_array_equal(value_of(Row.s == "", events), [nan, nan, nan, 1, 1, 1, 0, 0, 0])
+
+
 def test_arithmetic_without_a_finite_result_is_null():
     events = [Row(k="k", a=1e300, b=0.0)]
     for expr in (Row.a / Row.b, Row.a * Row.a, Row.a - Row.a / Row.b):

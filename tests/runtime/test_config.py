@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from headwater.core.errors import ConfigError
 from headwater.runtime import config
+from headwater.runtime.gateway import token_of
 from headwater.runtime.settings import Settings
 
 
@@ -38,18 +41,28 @@ def test_without_file_or_environment_everything_is_a_default():
 def test_the_command_line_wins_over_the_environment_over_the_file(file, monkeypatch):
     path = file('[server]\nhost = "::1"\nport = 1\nmax_event_bytes = 2\n')
     monkeypatch.setenv("HEADWATER_SERVER_PORT", "2")
-    monkeypatch.setenv("HEADWATER_SERVER_GATEWAYS", "3")
+    monkeypatch.setenv("HEADWATER_SERVER_MAX_EVENT_BYTES", "3")
     loaded = config.load(path, {"server.max_event_bytes": 4, "server.linger_ms": None})
     server = loaded.settings.server
     assert (server.host, server.port, server.max_event_bytes, server.max_body_bytes) == ("::1", 2, 4, 64 << 20)
-    sources = [setting(loaded, f"server.{key}").source for key in ("host", "port", "max_event_bytes", "max_body_bytes", "linger_ms")]
+    keys = ("host", "port", "max_event_bytes", "max_body_bytes", "linger_ms")
+    sources = [setting(loaded, f"server.{key}").source for key in keys]
     assert sources == [f"{path}:2", "environment HEADWATER_SERVER_PORT", "command line", "default", "default"]
+
+
+_ANY = {
+    "log.url": "lmdb:///x",
+    "log.retention_age": "3h",
+    "log.retention_bytes": 5,
+    "server.token_file": Path("t"),
+    "server.hosts": "events.example.org",
+}
 
 
 def test_every_setting_can_be_set_from_each_place(file, monkeypatch):
     loaded = config.load()
     for s in loaded.explain():
-        value = {"log.url": "lmdb:///x", "log.retention_age": "3h", "log.retention_bytes": 5}.get(s.name, s.value)
+        value = _ANY.get(s.name, s.value)
         assert setting(config.load(None, {s.name: value}), s.name).source == "command line"
         with monkeypatch.context() as patched:
             patched.setenv(s.variable, str(value))
@@ -151,3 +164,17 @@ def test_where_things_lie(tmp_path):
     assert settings.log_url == f"lmdb://{tmp_path}/a%20b/log"
     assert settings.registry_dir == tmp_path / "a b" / "registry"
     assert config.load(None, {"log.url": "memory://"}).settings.log_url == "memory://"
+
+
+def test_an_address_that_others_can_reach_needs_a_token(file, tmp_path):
+    with pytest.raises(ConfigError, match=r"can be reached by other machines: set server\.token_file"):
+        config.load(file('[server]\nhost = "0.0.0.0"\n'))
+    secret = tmp_path / "token"
+    secret.write_text("x" * 19)
+    loaded = config.load(file(f'[server]\nhost = "0.0.0.0"\ntoken_file = "{secret}"\n')).settings
+    with pytest.raises(ConfigError, match="too short"):
+        token_of(loaded.server.token_file)
+    secret.write_text("x" * 20 + "\n")
+    assert token_of(loaded.server.token_file) == "x" * 20
+    with pytest.raises(ConfigError, match="cannot be read"):
+        token_of(tmp_path / "nowhere")

@@ -62,9 +62,10 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
     )  # fmt: skip
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
+    names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
     options = Options(
-        limits=Limits(body_bytes=server.max_body_bytes, hosts=frozenset(server.hosts)), token=token_of(server.token_file), streams=app.streams, log_end=lambda: log.bounds()[1],
-        event_time=event_time, clock=clock,
+        limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams, token=token_of(server.token_file),
+        log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock,
     )  # fmt: skip
     try:
         serve(Gateway(door, answerer, options), server.host, server.port, ready=ready)

@@ -43,9 +43,9 @@ class Server(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """TCP port to listen on; 0 lets the system choose a free one."""
     token_file: Path | None = None
-    """File that holds the token which callers must send (`Authorization: Bearer ...`). None: none is asked, loopback only."""
-    hosts: tuple[str, ...] = ()
-    """Names besides the loopback ones under which the gateway may be called, without port: those that a proxy forwards."""
+    """File with the token that callers must send as `Authorization: Bearer ...`. None means that none is asked."""
+    hosts: str = ""
+    """Names, separated by commas and without port, under which the gateway may be called besides the loopback ones."""
     max_event_bytes: Count = 1 << 20
     """Longest text of one event, in bytes; a longer one goes to quarantine, cut to this length."""
     max_body_bytes: Count = 64 << 20
@@ -56,7 +56,6 @@ class Server(_Section):
     """Number of events on disk that the learner may still have to learn; beyond it the answer to more is 429."""
     linger_ms: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How long a commit waits for company when several producers are at the door, in milliseconds, 0 to 1."""
-
 
     @model_validator(mode="after")
     def _guarded(self) -> Server:
