@@ -28,7 +28,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="SLUG", action="append", choices=SLUGS, help="run only this row; may be repeated")
     parser.add_argument("--list", action="store_true", help="list the rows and end")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, less work")
-    parser.add_argument("--page", metavar="FILE", type=Path, help="write the page here, also with --only (else docs/benchmarks.md)")
+    parser.add_argument(
+        "--page", metavar="FILE", type=Path, help="write the page here, also with --only (else docs/benchmarks.md)"
+    )
     return parser.parse_args(given)
 
 
@@ -50,7 +52,9 @@ def _run(rows: Sequence[Row], size: Size, only: Sequence[str] | None, console: C
             found = [r for r in row.measure(row, size) if not only or r.spec.slug in only]
         results += found
         for result in found:
-            console.print(f"{result.spec.slug} ({time.monotonic() - began:.0f} s): {facts(result)}", style="dim", highlight=False)
+            console.print(
+                f"{result.spec.slug} ({time.monotonic() - began:.0f} s): {facts(result)}", style="dim", highlight=False
+            )
     return results
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bench.paths import compute, ingest, storage
+from bench.paths import compute, ingest, live, predict, storage
 from bench.row import Row
 
-ROWS: tuple[Row, ...] = (compute.LOOP, compute.LEARNER, compute.WINDOWS, ingest.INGEST, storage.LOG_READ, storage.ONLINE_READ)
+ROWS: tuple[Row, ...] = (
+    compute.LOOP, compute.LEARNER, compute.WINDOWS, ingest.INGEST, storage.LOG_READ, storage.ONLINE_READ, predict.ONE,
+    predict.ARROW_ROW, live.FRESHNESS, live.RECOVERY,
+)  # fmt: skip
 SLUGS = tuple(slug for row in ROWS for slug in row.slugs)

@@ -19,6 +19,7 @@ from headwater.runtime.warm import warm
 from headwater.serving.decisions import Decision
 from headwater.serving.gateway import Options
 from headwater.serving.server import Running
+from headwater.telemetry.logs import configure
 
 
 def keep_decisions(path: Path) -> None:
@@ -32,6 +33,7 @@ def keep_decisions(path: Path) -> None:
 
 
 def main(app_file: str, state: str, decisions: str = "") -> None:
+    configure("console", level="WARNING")
     app = load_app(Path(app_file))
     warm(app)
     if decisions:

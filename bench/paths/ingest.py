@@ -15,7 +15,7 @@ from bench.environments import theirs
 from bench.load import closed_loop, request
 from bench.result import Result, Spec, ratio
 from bench.row import Row, Size
-from bench.sides import ROOT, WORK, Server, cpu_s, peak_mb
+from bench.sides import ROOT, WORK, Server, cpu_s, ours, peak_mb
 
 EVENTS, COUNTED, ROUNDS, CONNECTIONS = 200_000, 20_000, 5, 4
 APP = ROOT / "bench" / "apps" / "loop.py"

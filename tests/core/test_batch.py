@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headwater as hw
@@ -62,6 +62,7 @@ def rows(batch: Batch) -> list[Row]:
     return out
 
 
+@settings(max_examples=40)
 @given(st.lists(seen, max_size=12))
 def test_a_batch_holds_its_events(events):
     for row, event in zip(rows(batch_of(events)), events, strict=True):
@@ -71,6 +72,7 @@ def test_a_batch_holds_its_events(events):
         }
 
 
+@settings(max_examples=40)
 @given(batches, st.data())
 def test_take_takes_the_rows(batch, data):
     some = sorted(data.draw(st.sets(st.integers(0, batch.n - 1)))) if batch.n else []
@@ -79,11 +81,13 @@ def test_take_takes_the_rows(batch, data):
     assert all(f.n for f in taken.frames.values())
 
 
+@settings(max_examples=40)
 @given(st.lists(batches, min_size=1, max_size=4))
 def test_concat_joins_rows_of_different_streams_and_sources(parts):
     assert rows(concat(parts)) == [row for part in parts for row in rows(part)]
 
 
+@settings(max_examples=40)
 @given(batches, st.lists(st.integers(1, 9), min_size=1, max_size=3))
 def test_any_split_joins_to_the_same_rows(batch, sizes):
     parts = list(split(batch, sizes))
@@ -92,12 +96,14 @@ def test_any_split_joins_to_the_same_rows(batch, sizes):
         assert rows(concat(parts)) == rows(batch)
 
 
+@settings(max_examples=40)
 @given(batches)
 def test_rows_of_a_stream_are_where_its_frame_says(batch):
     for name in (*batch.names, "absent"):
         assert batch.rows_of(name).tolist() == [i for i, row in enumerate(rows(batch)) if row.stream == name]
 
 
+@settings(max_examples=40)
 @given(batches)
 def test_the_codec_gives_back_the_same_rows_and_the_same_bytes(batch):
     data = encode(batch)
@@ -108,6 +114,7 @@ def test_the_codec_gives_back_the_same_rows_and_the_same_bytes(batch):
     assert len(data) % 8 == 0
 
 
+@settings(max_examples=40)
 @given(batches, st.data())
 def test_cut_or_flipped_bytes_are_refused_or_read_but_never_crash(batch, data):
     whole = bytearray(encode(batch))
@@ -120,18 +127,21 @@ def test_cut_or_flipped_bytes_are_refused_or_read_but_never_crash(batch, data):
             decode(damaged)
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=60))
 def test_other_bytes_are_refused(data):
     with pytest.raises(CorruptData, match="cannot be decoded"):
         decode(data)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.none() | texts, max_size=12), st.integers(0, 12), st.integers(0, 12))
 def test_text_of_a_sliced_arrow_array(values, start, stop):
     sliced = pa.array(values, pa.string())[start:stop]
     assert Text.of_arrow(sliced).to_list() == [v or "" for v in values[start:stop]]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(texts, max_size=4), min_size=1, max_size=4))
 def test_concat_of_texts(parts):
     joined = concat_text([Text.of(p) for p in parts])

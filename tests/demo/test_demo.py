@@ -49,7 +49,10 @@ def test_the_report_has_what_it_promises(report: dict[str, Any]) -> None:
     assert report["freshness_ms"]["p50"] <= report["freshness_ms"]["p99"]
     assert len(report["nightly_margin_ci"]) == 2
     assert report["core_seconds"] > 0
-    assert report["versions"] in (75, 76)  # one at each midnight of New York; one more when the first fifth of the flights is reached
+    assert report["versions"] in (
+        75,
+        76,
+    )  # one at each midnight of New York; one more when the first fifth of the flights is reached
     assert "curl -s http://127.0.0.1:" in report["said"]
     assert "(process " in report["said"]
 

@@ -43,7 +43,7 @@ def run(
     for part in split(batch, sizes):
         bound = bind(plan, part, seq)
         source = watermarks.codes_of_rows(part.sources, part.source, bound.skip)
-        watermarks.mark(bound.stream, source, bound.time, bound.skip)
+        bound.behind[:] = watermarks.mark(bound.stream, source, bound.time, bound.skip)
         vectors.append(engine.step(bound)[1])
         skips.append(bound.skip)
         seq += part.n

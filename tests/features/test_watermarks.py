@@ -235,3 +235,12 @@ def test_restore_gives_the_same_marks():
     assert {k: v.tolist() for k, v in again.arrays().items()} == {k: v.tolist() for k, v in marks.arrays().items()}
     assert again.codes(("b", "c", "a")).tolist() == [1, 2, 0]
     assert marks.marks[1].tolist() == [UNSEEN, 7]
+
+
+def test_an_update_of_a_window_that_had_closed_is_a_revision():
+    """A window closes when the stream's newest event passes its end; until the watermark passes too, it can be revised."""
+    rows = [hit(1 * MINUTE), hit(4 * MINUTE), hit(3 * MINUTE), hit(6 * MINUTE), hit(2 * MINUTE), hit(5 * MINUTE)]
+    for sizes in ([1] * 6, [6], [4, 2]):
+        done = run([hw.count(Hit, by=Hit.who, window="5m")], Ask, [Hit, Ask], batch_of([*rows, ask(4 * MINUTE)]), [*sizes, 1])
+        assert done.engine.n_revisions == 1  # only the one of minute 2: the others met an open window
+        assert done.vectors[-1].tolist() == [4.0]

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from headwater.core.errors import ConfigError, HeadwaterError
-from headwater.ingest import Limits, Selection, drop_field, letters, parse_edit, rename_field, replay, set_field, show
+from headwater.ingest import Limits, Selection, drop_field, parse_edit, rename_field, replay, set_field, show
+from headwater.ingest.quarantine import letters
 from headwater.log import control_events
 
 from .conftest import NOW_MS, SCHEMAS, Desk, departure, lines

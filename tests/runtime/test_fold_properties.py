@@ -174,7 +174,7 @@ def report():
         assert not [name for name, n in REACHED.items() if n == 0], REACHED
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(apps(), logs(), st.lists(st.integers(1, 40), min_size=1, max_size=4))
 def test_any_split_gives_the_same_state_scores_and_versions(app, rows, sizes):
     batch = batch_of(rows)

@@ -11,7 +11,9 @@ import typer
 def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the report instead of serving until Ctrl-C.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")] = None,
-    speed: Annotated[float | None, typer.Option(min=1, metavar="EVENTS", help="Send at most this many events a second.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=1, metavar="EVENTS", help="Send at most this many events a second.")
+    ] = None,
     days: Annotated[int | None, typer.Option(min=75, max=366, help="Only the first days of 2013, for a quick look.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the gateway; 0 takes a free one.")] = 0,
     state: Annotated[Path, typer.Option("--state", metavar="DIR", help="Where the log, the state and the versions go.")] = Path(

@@ -21,7 +21,9 @@ def list_(
     """List the late events: they are in the log, but came too late to be learnt.
 
     How late is told by the newest event of the stream that came before. A stream waits for late events as long as its
-    `lateness` says. For example:
+    `lateness` says.
+
+    For example:
 
         headwater late list
 

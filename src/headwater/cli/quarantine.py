@@ -42,7 +42,7 @@ def list_(
     """
     from headwater.cli.options import open_events
     from headwater.cli.output import print_json, table, utc
-    from headwater.ingest import Selection, letters
+    from headwater.ingest.quarantine import Selection, letters
 
     wanted = Selection(codes=_any(codes), streams=_any(streams), sources=_any(sources), replayed=replayed, limit=limit)
     with closing(open_events(config, state, readonly=True)) as log:

@@ -21,7 +21,9 @@ def rebuild(
 ) -> None:
     """Make a version again from the log alone and compare it, byte for byte. Exit code 1 if it differs.
 
-    A version's file that was lost or altered is put back. May be done beside a running Headwater. For example:
+    A version's file that was lost or altered is put back. May be done beside a running Headwater.
+
+    For example:
 
         headwater rebuild late@84211 app.py
 

@@ -28,7 +28,9 @@ def run(
     """Serve an app and learn from what comes in, until Ctrl-C.
 
     Ctrl-C or SIGTERM finishes what is in flight, learns what is in the log and saves; a second one ends at once, which
-    loses nothing that was acknowledged. For example:
+    loses nothing that was acknowledged.
+
+    For example:
 
         headwater run app.py
 

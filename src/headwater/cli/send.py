@@ -35,7 +35,9 @@ def send(
     """Send events from a file to a running Headwater, until each is on disk.
 
     Sending a file again is harmless: an event is known by its source and id and stored once. Rows of CSV and Parquet
-    files without a column `id` are known by the file's name and their number. For example:
+    files without a column `id` are known by the file's name and their number.
+
+    For example:
 
         headwater send sample.jsonl
 

@@ -282,7 +282,7 @@ _CALLS: dict[str, Callable[[list[Floats]], Floats]] = {
     "fill": lambda a: np.where(np.isnan(a[0]), a[1], a[0]),
     "clip": lambda a: np.clip(a[0], a[1], a[2]),
     "log1p": lambda a: np.sign(a[0]) * np.log1p(np.abs(a[0])),
-    "bucket": lambda a: np.where(np.isnan(a[0]), np.nan, sum((a[0] >= e).astype(np.float64) for e in a[1:])),
+    "bucket": lambda a: np.where(np.isnan(a[0]), np.nan, np.searchsorted(np.sort(np.array(a[1:])), a[0], side="right")),
 }
 
 
@@ -303,7 +303,8 @@ def evaluate(expr: Expr[Any], frame: Frame, time: Ints) -> Floats:
     assert isinstance(expr, Op)
     if any(is_text(a) for a in expr.args):
         return _text_op(expr, frame)
-    args = [evaluate(a, frame, time) for a in expr.args]
+    # A constant stays one number: numpy spreads it, and a question of one row is answered sooner.
+    args: Any = [np.float64(a.value) if isinstance(a, Literal) else evaluate(a, frame, time) for a in expr.args]
     return _nullable(expr.name, args) if expr.name in _BINARY else _CALLS[expr.name](args)
 
 

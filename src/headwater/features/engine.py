@@ -27,6 +27,7 @@ class Bound:
         stream: uint8[n], codes of the plan's streams; 255 for others.
         time: int64[n], ms.
         skip: uint8[n], 0 for rows that take part.
+        behind: int64[n], ms that a row lies behind the newest of its stream.
         rows: Positions of each stream's rows.
         frames: The streams' columns.
     """
@@ -36,6 +37,7 @@ class Bound:
     stream: Bytes
     time: Ints
     skip: Bytes
+    behind: Ints
     rows: dict[str, Ints]
     frames: dict[str, Frame]
 
@@ -51,7 +53,7 @@ def bind(plan: Plan, batch: Batch, seq: int) -> Bound:
     stream = codes[batch.stream]
     skip = (stream == 255).astype(np.uint8)  # noqa: PLR2004 - SYSTEM
     rows = {s: np.flatnonzero(stream == c) for c, s in enumerate(plan.streams) if s in batch.frames}
-    return Bound(batch.n, seq, stream, batch.time, skip, rows, batch.frames)
+    return Bound(batch.n, seq, stream, batch.time, skip, np.zeros(batch.n, np.int64), rows, batch.frames)
 
 
 def values(plan: Plan, bound: Bound) -> Floats:
@@ -77,8 +79,18 @@ class Engine:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.tables = [Table(t.width) for t in plan.tables]
-        self.overflow = np.zeros(2, np.int64)  # updates older than a window's ring; values too large for any memory
+        self.tally = np.zeros(3, np.int64)  # see `fold_table`
         self._updates = [_updating(t) for t in plan.tables]
+
+    @property
+    def overflow(self) -> Ints:
+        """int64[2]: updates older than a window's ring; values too large for any memory."""
+        return self.tally[:2]
+
+    @property
+    def n_revisions(self) -> int:
+        """Updates of windows that had closed: the stream's newest event lay beyond their end."""
+        return int(self.tally[2])
 
     def step(self, bound: Bound) -> tuple[Floats, Floats]:
         """Fold one batch.
@@ -101,7 +113,7 @@ class Engine:
                 slots[rows, column] = found[:, 0]
             fold_table(
                 table.rows, table.dirty, slots, spec.ops, spec.params, spec.ranges, bound.stream, bound.skip, bound.time,
-                bound.seq, evaluated, out, self.overflow,
+                bound.behind, bound.seq, evaluated, out, self.tally,
             )  # fmt: skip
         copy_numbers(self.plan, bound, evaluated, out)
         return evaluated, out

@@ -29,7 +29,7 @@ _STILL = 1e-24  # a variance below this is rounding: nothing varies
 _HUGE = 1e100  # a greater value is no measurement; the squares of smaller ones can be added up
 
 # tally
-OVERFLOW, REFUSED = range(2)
+OVERFLOW, REFUSED, REVISED = range(3)
 
 
 @inline
@@ -258,7 +258,7 @@ def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float) 
 @kernel
 def fold_table(
     rows: Floats, dirty: Bytes, slots: Ints, ops: Ints, params: Floats, ranges: Ints, stream: Bytes, late: Bytes,
-    time: Ints, seq0: int, values: Floats, out: Floats, tally: Ints,
+    time: Ints, behind: Ints, seq0: int, values: Floats, out: Floats, tally: Ints,
 ) -> None:  # fmt: skip
     """Read, then update, one table for every event of a batch, in order.
 
@@ -272,10 +272,12 @@ def fold_table(
         stream: uint8[n], codes.
         late: uint8[n], not 0 where a row takes no part.
         time: int64[n], ms.
+        behind: int64[n], ms behind the newest event of its stream.
         seq0: The first event's place in the log.
         values: float64[n, columns], each event's evaluated expressions.
         out: float64[n, features], written where an event is scored.
-        tally: int64[2], counts updates older than a window's ring, and values beyond 1e100, which no memory takes.
+        tally: int64[3], counts updates older than a window's ring, values beyond 1e100, which no memory takes, and
+            revisions: updates of a pane whose end the stream's newest event has passed.
     """
     panes = np.zeros(5)
     unknown = np.zeros(rows.shape[1])
@@ -295,5 +297,8 @@ def fold_table(
             if abs(x) > _HUGE:
                 tally[REFUSED] += 1
                 continue
-            tally[OVERFLOW] += _update(rows[slot], op, par, t, seq, x)
+            beyond = _update(rows[slot], op, par, t, seq, x)
+            tally[OVERFLOW] += beyond
+            if op[MEMORY] == WINDOW and not beyond and (np.floor(t / par[SLIDE]) + 1.0) * par[SLIDE] <= t + behind[i]:
+                tally[REVISED] += 1
             dirty[slot] = 3

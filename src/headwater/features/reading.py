@@ -42,6 +42,7 @@ class FeatureReader:
             np.full(n, self._code, np.uint8),
             time,
             np.zeros(n, np.uint8),
+            np.zeros(n, np.int64),
             {self._stream: np.arange(n)},
             {self._stream: frame},
         )
@@ -60,7 +61,7 @@ class FeatureReader:
             gathered = np.concatenate(parts) if len(parts) > 1 else parts[0]
             fold_table(
                 gathered, np.zeros(gathered.shape[0], np.uint8), slots, table.ops, table.params, table.ranges, bound.stream,
-                bound.skip, time, 0, evaluated, out, np.zeros(2, np.int64),
+                bound.skip, time, bound.behind, 0, evaluated, out, np.zeros(3, np.int64),
             )  # fmt: skip
         copy_numbers(self._plan, bound, evaluated, out)
         return out

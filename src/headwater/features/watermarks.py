@@ -30,8 +30,9 @@ def _mark(
     lateness: Ints,
     late: Ints,
     applied: Ints,
+    behind: Ints,
 ) -> None:
-    """Set skip[i] = 2 where event i is late; late[s, source] and applied[s, source] count."""
+    """Set skip[i] = 2 where event i is late, and how far it lies behind its stream's newest; late and applied count."""
     for i in range(stream.size):
         if skip[i]:
             continue
@@ -40,6 +41,7 @@ def _mark(
             skip[i] = 2
             late[s, u] += 1
             continue
+        behind[i] = max(high[s] - t, 0)
         high[s] = max(high[s], t)
         applied[s, u] += 1
         before = marks[s, u]
@@ -115,9 +117,16 @@ class Watermarks:
         codes[order[:n]] = self.codes(tuple(names[i] for i in order[:n]))
         return codes[source]
 
-    def mark(self, stream: Bytes, source: Ints, time: Ints, skip: Bytes) -> None:
-        """Advance over a batch; skip uint8[n] becomes 2 where an event is late (rows already skipped are passed over)."""
-        _mark(stream, source, time, skip, self.marks, self.watermark, self.high, self._lateness, self.late, self.applied)
+    def mark(self, stream: Bytes, source: Ints, time: Ints, skip: Bytes) -> Ints:
+        """Advance over a batch; skip uint8[n] becomes 2 where an event is late (rows already skipped are passed over).
+
+        Returns how far each event lies behind the newest of its stream; int64[n], ms, 0 for the newest itself.
+        """
+        behind = np.zeros(time.size, np.int64)
+        _mark(
+            stream, source, time, skip, self.marks, self.watermark, self.high, self._lateness, self.late, self.applied, behind
+        )
+        return behind
 
     def idle(self, source: str) -> None:
         """A control mark: this source does not hold the watermark back until it speaks again."""

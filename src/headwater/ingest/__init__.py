@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headwater.ingest.client import Client, Totals
     from headwater.ingest.door import Door
     from headwater.ingest.limits import Limits
-    from headwater.ingest.quarantine import DeadLetter, Outcome, Selection, letters, replay, show
+    from headwater.ingest.quarantine import DeadLetter, Outcome, Selection, replay, show
     from headwater.ingest.repairs import Edit, drop_field, parse_edit, rename_field, set_field
     from headwater.ingest.reply import Reply
 
@@ -28,7 +28,6 @@ __all__ = [
     "Selection",
     "Totals",
     "drop_field",
-    "letters",
     "parse_edit",
     "rename_field",
     "replay",

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from headwater.core.batch import Batch, Bools, Column, Frame, Ints, Text, column
 from headwater.core.schema import DEAD, DEAD_SCHEMA, FieldSpec, Kind, Schema
@@ -97,7 +96,7 @@ def _streams(shapes: Shapes, rows: list[Row]) -> tuple[tuple[str, ...], npt.NDAr
 def _ids(ids: list[Any]) -> Text:
     try:
         return Text.of(ids)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except TypeError:  # some are integers
         return Text.of([str(i) for i in ids])
 
 

@@ -14,6 +14,7 @@ StandardScaler | LogisticRegression to rounding.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from dataclasses import asdict, dataclass, replace
@@ -174,11 +175,11 @@ def category_slots(hashes: list[Any], names: list[str], base: int, bits: int) ->
     """
     columns = []
     for name, hashed in zip(names, hashes, strict=True):
-        salt = np.uint64(int.from_bytes(_digest(name), "little"))
-        mixed = (hashed ^ salt) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (hashed ^ _salt(name)) * np.uint64(0x9E3779B97F4A7C15)
         columns.append((mixed >> np.uint64(64 - bits)).astype(np.int64) + base)
     return np.column_stack(columns) if columns else np.zeros((0, 0), np.int64)
 
 
-def _digest(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()[:8]
+@functools.cache
+def _salt(name: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))

@@ -97,7 +97,7 @@ def restore(app: App, store: Checkpoints) -> Fold:
     meta, arrays = loaded
     fold.seq = meta.seq
     fold.watermarks.restore(meta.extra["sources"], _under(arrays, "watermarks."))
-    fold.engine.overflow[:] = arrays["overflow"]
+    fold.engine.tally[:] = arrays["tally"]
     for number, table in enumerate(fold.engine.tables):
         table.restore(arrays[f"table.{number}.keys"], arrays[f"table.{number}.rows"])
     for name, model in fold.models.items():

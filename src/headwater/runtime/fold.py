@@ -77,7 +77,7 @@ class Fold:
         part = batch if stop - start == batch.n else batch.slice(start, stop)
         bound = bind(self.app.plan, part, seq)
         source = self.watermarks.codes_of_rows(part.sources, part.source, bound.skip)
-        self.watermarks.mark(bound.stream, source, bound.time, bound.skip)
+        bound.behind[:] = self.watermarks.mark(bound.stream, source, bound.time, bound.skip)
         effects.late.extend((seq + np.flatnonzero(bound.skip == 2)).tolist())  # noqa: PLR2004 - the code of late events
         before = self._clock()
         evaluated, features = self.engine.step(bound)
@@ -101,7 +101,7 @@ class Fold:
         """Every array of the state, in canonical form and order: what `state_hash` covers."""
         for name, array in self.watermarks.arrays().items():
             yield f"watermarks.{name}", array
-        yield "overflow", self.engine.overflow
+        yield "tally", self.engine.tally
         for spec, table in zip(self.app.plan.tables, self.engine.tables, strict=True):
             order = np.argsort(table.keys[: table.n], kind="stable")
             yield f"table.{spec.name}.keys", table.keys[: table.n][order]
@@ -137,3 +137,7 @@ class Fold:
     def left_out(self) -> dict[str, int]:
         """What no memory took, though it was applied: updates older than a window's ring, and values beyond 1e100."""
         return {"beyond_windows": int(self.engine.overflow[0]), "too_large": int(self.engine.overflow[1])}
+
+    def n_revisions(self) -> int:
+        """Updates of windows after they had closed, by events that were out of order but not late."""
+        return self.engine.n_revisions

@@ -83,7 +83,12 @@ class Publisher:
             return None
         self._status_s, self._status_seq = self._clock.monotonic_s(), self._fold.seq
         fold = self._fold
-        told = {"metrics": fold.metrics(), "sources": fold.counts(), "left_out": fold.left_out()}
+        told = {
+            "metrics": fold.metrics(),
+            "sources": fold.counts(),
+            "left_out": fold.left_out(),
+            "revisions": fold.n_revisions(),
+        }
         return _encode_status({**told, **self._extra})
 
 
@@ -137,7 +142,7 @@ def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Any]]:
     """(name, array, changed rows or None) of everything a checkpoint keeps; clears the rows' flags."""
     for name, array in fold.watermarks.arrays().items():
         yield f"watermarks.{name}", array, None
-    yield "overflow", fold.engine.overflow, None
+    yield "tally", fold.engine.tally, None
     for number, table in enumerate(fold.engine.tables):
         changed = (table.dirty[: table.n] & UNSAVED) > 0
         table.dirty[: table.n] &= PUBLISHED

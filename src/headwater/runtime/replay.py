@@ -62,7 +62,7 @@ class Replay:
         return {
             "app": self.fold.app.name, "events": self.events, "seconds": self.seconds, "events_per_s": rate,
             "state_hash": self.fold.state_hash(), "counts": self.counts, "quarantined_by_reason": self.reasons,
-            "left_out": self.fold.left_out(), "metrics": self.fold.metrics(),
+            "left_out": self.fold.left_out(), "revisions": self.fold.n_revisions(), "metrics": self.fold.metrics(),
         }  # fmt: skip
 
 
