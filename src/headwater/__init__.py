@@ -42,8 +42,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Event", "Expr", "Fatal", "Field", "HeadwaterError",
-    "Linear", "Model", "Publish", "Retryable", "category", "count", "day", "every", "every_labels", "ewma", "ewma_variance", "hour",
-    "label", "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
+    "Linear", "Model", "Publish", "Retryable", "category", "count", "day", "every", "every_labels", "ewma", "ewma_variance",
+    "hour", "label", "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
 ]  # fmt: skip
 
 _HOMES = ("app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates", "learning.linear")
