@@ -24,7 +24,11 @@ demo: setup ## every flight out of New York in 2013, over HTTP, learnt as it com
 
 .PHONY: test
 test: setup ## run the tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+
+.PHONY: bench
+bench: setup ## run every hot path against its peers; ARGS='--only SLUG', '--json FILE', '--quick', '--list'
+	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: check
 check: setup ## format, lint, types, layers, documents

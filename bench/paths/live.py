@@ -23,7 +23,7 @@ from bench.sides import ROOT, WORK, Server, cpu_s, ours, peak_mb
 
 EVENTS_PER_S, ASKS_PER_S, LINES_A_REQUEST, SECONDS, WARM_S, ROUNDS = 5_000, 500, 50, 16, 2, 3
 FULL_RATE_EVENTS, PATIENCE_S = 400_000, 60.0
-_CONNECTIONS = 8
+_CONNECTIONS, _AFTER_S = 8, 2.0  # questions go on after the last event
 _APP = str(ROOT / "bench" / "apps" / "loop.py")
 
 
@@ -98,7 +98,7 @@ async def _drive(port: int, bodies: list[bytes], seconds: float) -> _Seen:
     second = [await connect(port) for _ in range(_CONNECTIONS)]
     await asyncio.gather(
         _paced(seen, EVENTS_PER_S / LINES_A_REQUEST, len(bodies), sends),
-        _paced(seen, ASKS_PER_S, round((seconds + 0.5) * ASKS_PER_S), asks),
+        _paced(seen, ASKS_PER_S, round((seconds + _AFTER_S) * ASKS_PER_S), asks),
         *(_sender(seen, c, bodies, sends) for c in first),
         *(_asker(seen, c, asks) for c in second),
     )
@@ -145,7 +145,7 @@ async def _seq(connection: Connection) -> int:
     """How far the published model has learnt; 0 while nobody can say."""
     head = b"GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n"
     status, body = await connection.ask(head)
-    return int(json.loads(body).get("seq") or 0) if status == 200 else 0  # noqa: PLR2004
+    return int(json.loads(body)["gateway"].get("seq") or 0) if status == 200 else 0  # noqa: PLR2004
 
 
 @dataclass(slots=True)
