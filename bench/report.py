@@ -29,7 +29,8 @@ def _cells(row: Json) -> tuple[str, ...]:
     sign = ">=" if row["better"] == "higher" else "<="
     unit = "x" if row["unit"] == "x" else f" {row['unit']}"
     return (
-        row["slug"], row["peer"] or "own figure", f"{number(row['value'])}{unit}", f"{number(row['low'])} .. {number(row['high'])}",
+        row["slug"], row["peer"] or "own figure", f"{number(row['value'])}{unit}",
+        f"{number(row['low'])} .. {number(row['high'])}",
         f"{sign} {number(row['reach'])}", f"{sign} {number(row['moonshot'])}", "yes" if row["ok"] else "no",
         number(row["ours"]), number(row["theirs"]), row["measure"],
     )  # fmt: skip
@@ -62,9 +63,10 @@ def page(rows: Sequence[Row], results: Sequence[Result], cpu: str, *, busy: bool
     where = f"Measured on {cpu}" + (", a busy machine: other programs took part of it" if busy else "")
     lines = [
         "# Benchmarks", "",
-        "This page is written by `make bench`; `make bench ARGS='--json FILE'` gives the same as data, `ARGS='--only SLUG'` one row.",
-        "", f"{where}. Each row runs both sides by turns, each in a process of its own on the same core; the value is the median of",
-        "the rounds' ratios and the range is their least and greatest. Where there is no peer the figure is our own."
+        "This page is written by `make bench`; `make bench ARGS='--json FILE'` gives the same as data,",
+        "`ARGS='--only SLUG'` one row.", "",
+        f"{where}. Each row runs both sides by turns, each in a process of its own on the same core; the value is the",
+        "median of the rounds' ratios and the range is their least and greatest. Where there is no peer the figure is our own."
         + (" This was a quick run: fewer rounds, less work." if quick else ""),
         "", "| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS),
     ]  # fmt: skip

@@ -45,7 +45,7 @@ def run(command: Sequence[str], *arguments: object, core: int | None = None) -> 
     core = cores()[0] if core is None else core
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - no thread of ours runs yet
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")

@@ -1,4 +1,4 @@
-"""Has a learner learn and publish questions; tells the peer the same weights and vectors. Usage: fill_predict STATE JSON QUESTIONS.
+"""Has a learner learn and publish questions, for both sides. Usage: fill_predict STATE JSON QUESTIONS.
 
 The JSON: `coef` and `intercept` of the standardised model in terms of plain numbers, and each question's 20 numbers.
 """

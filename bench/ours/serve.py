@@ -29,7 +29,7 @@ def keep_decisions(path: Path) -> None:
     async def store(group: list[Decision]) -> None:
         file.write(encode([(d.time_us, d.model, d.version, d.keys, d.scores) for d in group]))
 
-    gateway.Options = functools.partial(Options, decisions=store)  # type: ignore[misc, assignment]
+    vars(gateway)["Options"] = functools.partial(Options, decisions=store)
 
 
 def main(app_file: str, state: str, decisions: str = "") -> None:

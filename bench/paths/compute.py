@@ -29,10 +29,18 @@ def _per_cpu_s(rounds: list[Facts]) -> list[float]:
 def _result(row: Row, mine: list[Facts], others: list[Facts], worst: float, what: str, **facts: object) -> Result:
     ours_per_s, theirs_per_s = _per_cpu_s(mine), _per_cpu_s(others)
     return Result(
-        row.specs[0], row.peer, ratio(ours_per_s, theirs_per_s), statistics.median(ours_per_s), statistics.median(theirs_per_s),
-        f"{what} per CPU-second", int(mine[0]["n"]), len(mine), worst <= TOLERANCE, {**others[0]["versions"], **mine[0]["versions"]},
+        row.specs[0],
+        row.peer,
+        ratio(ours_per_s, theirs_per_s),
+        statistics.median(ours_per_s),
+        statistics.median(theirs_per_s),
+        f"{what} per CPU-second",
+        int(mine[0]["n"]),
+        len(mine),
+        worst <= TOLERANCE,
+        {**others[0]["versions"], **mine[0]["versions"]},
         {"greatest difference": worst, "peak MB": [mine[0]["peak_mb"], others[0]["peak_mb"]], **facts},
-    )  # fmt: skip
+    )
 
 
 def _loop(row: Row, size: Size, app: str, kind: str) -> list[Result]:
@@ -88,7 +96,9 @@ WINDOWS = Row(
 )  # fmt: skip
 LEARNER = Row(
     (Spec("learner", "x", "higher", 100, 150),), "learner alone, 20 dense features", "River learn_one",
-    "The compiled linear learner over float64 rows in blocks of 256: it scores each example, then learns it (SGD, standardised).",
-    "River 0.26.1 StandardScaler | LogisticRegression(SGD(0.05)) learn_one, without scoring; its dicts are made before the clock starts.",
+    "The compiled linear learner over float64 rows in blocks of 256: it scores each example, then learns it "
+    "(SGD, standardised).",
+    "River 0.26.1 StandardScaler | LogisticRegression(SGD(0.05)) learn_one, without scoring; its dicts "
+    "are made before the clock starts.",
     _learner, ("river",),
 )  # fmt: skip

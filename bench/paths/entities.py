@@ -19,13 +19,25 @@ def _entities(row: Row, size: Size) -> list[Result]:
     shutil.rmtree(WORK / "run")
     found = ([r["memory_mb"] + r["view_mb"] for r in rounds], [r["pause_ms"] for r in rounds])
     facts = {
-        "MB of memory": rounds[0]["memory_mb"], "MB of the online view": rounds[0]["view_mb"], "ms of a save": rounds[0]["save_ms"],
-        "ms of a step of 4,096, median and slowest": [rounds[0]["step_ms"], rounds[0]["slowest_step_ms"]], "peak MB": rounds[0]["peak_mb"],
+        "MB of memory": rounds[0]["memory_mb"], "MB of the online view": rounds[0]["view_mb"],
+        "ms of a save": rounds[0]["save_ms"],
+        "ms of a step of 4,096, median and slowest": [rounds[0]["step_ms"], rounds[0]["slowest_step_ms"]],
+        "peak MB": rounds[0]["peak_mb"],
     }  # fmt: skip
     right = all(r["view_mb"] > 0 and r["pause_ms"] > 0 for r in rounds)
     return [
         Result(
-            spec, "", figure(values), statistics.median(values), None, spec.unit, n, len(rounds), right, rounds[0]["versions"], facts
+            spec,
+            "",
+            figure(values),
+            statistics.median(values),
+            None,
+            spec.unit,
+            n,
+            len(rounds),
+            right,
+            rounds[0]["versions"],
+            facts,
         )
         for spec, values in zip(row.specs, found, strict=True)
     ]
@@ -33,10 +45,11 @@ def _entities(row: Row, size: Size) -> list[Result]:
 
 ENTITIES_ROW = Row(
     (Spec("entities-bytes", "MB", "lower", 600, 300), Spec("entities-pause", "ms", "lower", 20, 5)),
-    "1 million entities x 20 features online: memory, and the longest pause of the hot path by a checkpoint", "",
-    "20 decayed means of each of a million users: the learner's growth in memory and the online view's file together; then steps of "
-    "4,096 random users, saved each 100,000 events. The pause is the longest save, or the slowest step beyond the median one while "
-    "a save is written, whichever is longer.",
+    "1 million entities x 20 features online: memory, and the longest pause by a checkpoint", "",
+    "20 decayed means of each of a million users: the learner's growth in memory and the online view's file together; then "
+    "steps of "
+    "4,096 random users, saved each 100,000 events. The pause is the longest save, or the slowest step beyond the median one "
+    "while a save is written, whichever is longer.",
     "One process that folds, publishes and saves as the learner does; saves are written to disk with sync in the background.",
     _entities,
 )  # fmt: skip

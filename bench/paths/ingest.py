@@ -98,10 +98,19 @@ def _ingest(row: Row, size: Size) -> list[Result]:
     versions = rounds["theirs"][0].versions | rounds["ours"][0].versions
     return [
         Result(
-            row.specs[0], row.peer, ratio(left, right), statistics.median(left), statistics.median(right), "events per second", n,
-            len(left), right_counts, versions, facts,
+            row.specs[0],
+            row.peer,
+            ratio(left, right),
+            statistics.median(left),
+            statistics.median(right),
+            "events per second",
+            n,
+            len(left),
+            right_counts,
+            versions,
+            facts,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _counted(syncs: dict[str, int] | None) -> str:

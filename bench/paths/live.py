@@ -32,13 +32,13 @@ class _Seen:
     """What the client saw; times are monotonic seconds.
 
     Attributes:
-        sent: (before sending, the log's end after it) of each acknowledged request.
+        sent: (before sending, the log's end after it, when it was acknowledged) of each acknowledged request.
         answers: (at, seq) of each answer, in order of arrival.
         late_s: How far the client itself fell behind its timetable.
         n_failed: Requests and questions without a good answer.
     """
 
-    sent: list[tuple[float, int]] = field(default_factory=list)
+    sent: list[tuple[float, int, float]] = field(default_factory=list)
     answers: list[tuple[float, int]] = field(default_factory=list)
     late_s: float = 0.0
     n_failed: int = 0
@@ -50,7 +50,7 @@ class _Seen:
             highest = max(highest, seq)
             reached.append(highest)
         out = []
-        for began, end in self.sent:
+        for began, end, _ in self.sent:
             first = bisect_left(reached, end)
             if began >= since_s:
                 out.append(1000 * (self.answers[first][0] - began) if first < len(reached) else float("inf"))
@@ -75,7 +75,7 @@ async def _sender(seen: _Seen, connection: Connection, bodies: list[bytes], work
         began = time.monotonic()
         status, body = await connection.ask(bodies[i])
         if status == 200:  # noqa: PLR2004
-            seen.sent.append((began, json.loads(body)["end"]))
+            seen.sent.append((began, json.loads(body)["end"], time.monotonic()))
         else:
             seen.n_failed += 1
 
@@ -117,6 +117,7 @@ def _freshness(row: Row, size: Size) -> list[Result]:
     seconds = size.work(SECONDS)
     bodies = _bodies(seconds * EVENTS_PER_S, LINES_A_REQUEST)
     quantiles: dict[float, list[float]] = {0.5: [], 0.99: []}
+    acknowledged: list[float] = []
     failed, late_ms, used, peak, versions = 0, 0.0, [0.0, 0.0], [0.0, 0.0], {}
     for _ in range(size.rounds(ROUNDS)):
         with Server([*ours("run"), _APP, str(fresh("freshness"))], pin=False) as server:
@@ -125,20 +126,33 @@ def _freshness(row: Row, size: Size) -> list[Result]:
             seen = uvloop.run(_drive(server.port, bodies, seconds))
             used, peak, versions = [cpu_s(p) for p in pids], [peak_mb(p) for p in pids], server.facts["versions"]
         ranked = sorted(seen.freshness_ms(began + WARM_S))
+        acknowledged += [1000 * (at - sent) for sent, _, at in seen.sent if sent >= began + WARM_S]
         for share, values in quantiles.items():
             values.append(ranked[int(share * len(ranked))])
         failed, late_ms = failed + seen.n_failed, max(late_ms, 1000 * seen.late_s)
     shutil.rmtree(WORK / "run")
+    acknowledged.sort()
     facts = {
-        "failed": failed, "client late at most, ms": late_ms, "CPU seconds of gateway and learner, start included": used, "peak MB": peak,
+        "ms to the acknowledgement, p50 and p99": [acknowledged[int(share * len(acknowledged))] for share in quantiles],
+        "failed": failed, "client late at most, ms": late_ms, "CPU seconds of gateway and learner, start included": used,
+        "peak MB": peak,
     }  # fmt: skip
     return [
         Result(
-            spec, "", figure(values), statistics.median(values), None, "ms", len(bodies) * LINES_A_REQUEST, len(values),
-            failed == 0, versions, facts,
+            spec,
+            "",
+            figure(values),
+            statistics.median(values),
+            None,
+            "ms",
+            len(bodies) * LINES_A_REQUEST,
+            len(values),
+            failed == 0,
+            versions,
+            facts,
         )
         for spec, values in zip(row.specs, quantiles.values(), strict=True)
-    ]  # fmt: skip
+    ]
 
 
 async def _seq(connection: Connection) -> int:
@@ -170,13 +184,15 @@ async def _recover(port: int, learner: int, bodies: list[bytes]) -> _Recovery:
                     break
                 await asyncio.sleep(0.01)  # the door says "later": the learner is behind
 
+    async def until(acknowledged: int) -> None:
+        while end < acknowledged:  # noqa: ASYNC110 - counted by four senders
+            await asyncio.sleep(0.01)
+
     watcher = await connect(port)
     sending = asyncio.gather(*map(send, connections))
-    while end < LINES * len(bodies) // 3:
-        await asyncio.sleep(0.01)
+    await until(LINES * len(bodies) // 3)
     before, began = await _seq(watcher), time.monotonic()
-    while end < LINES * len(bodies) * 2 // 3:
-        await asyncio.sleep(0.01)
+    await until(LINES * len(bodies) * 2 // 3)
     learnt = await _seq(watcher)
     per_s = (learnt - before) / (time.monotonic() - began)
     os.kill(learner, signal.SIGKILL)
@@ -205,26 +221,36 @@ def _recovery(row: Row, size: Size) -> list[Result]:
     }
     return [
         Result(
-            row.specs[0], "", figure(seconds), statistics.median(seconds), None, "seconds", len(bodies) * LINES, len(rounds),
-            max(seconds) < PATIENCE_S, versions, facts,
+            row.specs[0],
+            "",
+            figure(seconds),
+            statistics.median(seconds),
+            None,
+            "seconds",
+            len(bodies) * LINES,
+            len(rounds),
+            max(seconds) < PATIENCE_S,
+            versions,
+            facts,
         )
-    ]  # fmt: skip
+    ]
 
 
 FRESHNESS = Row(
     (Spec("freshness-p50", "ms", "lower", 6, 4), Spec("freshness-p99", "ms", "lower", 25, 10)),
     "HTTP arrival -> synced -> learnt -> visible to `/predict` in another process", "",
     "`headwater run` with default settings: gateway and learner as two processes, 7 features, every label learnt.",
-    "5,000 events/s in requests of 50 and 500 questions/s by key from one client on the same 2 cores, nothing pinned. From just "
-    "before a request is sent to the first answer by a model that has learnt all of it: the client's questions, one each 2 ms, "
+    "5,000 events/s in requests of 50 and 500 questions/s by key from one client on the same 2 cores, nothing pinned. From "
+    "just before a request is sent to the first answer by a model that has learnt all of it: the client's questions, one each 2 ms, "
     "are part of the figure.",
     _freshness,
 )  # fmt: skip
 RECOVERY = Row(
     (Spec("recovery", "s", "lower", 5, 1),), "kill -9 of the learner at full rate until nothing waits", "",
-    "`headwater run` with default settings; the supervisor starts the learner again, which loads the last checkpoint and folds the log.",
-    "4 connections send requests of 1,000 as fast as they are taken; the learner is killed, the sending stops. From the kill until "
-    "the published model has learnt everything acknowledged, less the time that what was not yet learnt at the kill takes at the "
-    "learner's rate before it.",
+    "`headwater run` with default settings; the supervisor starts the learner again, which loads the last checkpoint and "
+    "folds the log.",
+    "4 connections send requests of 1,000 as fast as they are taken; the learner is killed, the sending stops. From the kill "
+    "until the published model has learnt everything acknowledged, less the time that what was not yet learnt at the kill "
+    "takes at the learner's rate before it.",
     _recovery,
 )  # fmt: skip

@@ -92,11 +92,19 @@ def _measured(row: Row, size: Size, left: _Side, right: _Side, *, by_cpu: bool, 
     }  # fmt: skip
     return [
         Result(
-            row.specs[0], row.peer, ratio(a, b), statistics.median(a), statistics.median(b),
-            f"{what} per {'CPU-second' if by_cpu else 'second'}", len(left.requests) * left.rows_each, len(a),
-            worst <= TOLERANCE and not left.n_failed + right.n_failed, {**right.versions, **left.versions}, facts,
+            row.specs[0],
+            row.peer,
+            ratio(a, b),
+            statistics.median(a),
+            statistics.median(b),
+            f"{what} per {'CPU-second' if by_cpu else 'second'}",
+            len(left.requests) * left.rows_each,
+            len(a),
+            worst <= TOLERANCE and not left.n_failed + right.n_failed,
+            {**right.versions, **left.versions},
+            facts,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _fill() -> list[list[float]]:
@@ -108,7 +116,7 @@ def _fill() -> list[list[float]]:
 
 def _one(row: Row, size: Size) -> list[Result]:
     _fill()
-    chance = random.Random(6)  # noqa: S311 - which questions
+    chance = random.Random(6)
     bodies = [json.dumps({"ask": f"q{chance.randrange(QUESTIONS)}"}).encode() for _ in range(size.work(REQUESTS))]
     requests = [request("/predict/good", body) for body in bodies]
     left, right = _sides(
@@ -145,20 +153,22 @@ def _arrow(row: Row, size: Size) -> list[Result]:
     return _measured(row, size, left, right, by_cpu=False, what="rows")
 
 
-_PEER = "FastAPI 0.165 on uvicorn with uvloop and httptools, one process, async route, pydantic models; LogisticRegression with our weights"
+_PEER = "FastAPI 0.165 on uvicorn with uvloop and httptools, one process, async route, pydantic models, our weights"
 ONE = Row(
     (Spec("predict-one", "x", "higher", 6, 12),), "`/predict`, one row by key, features looked up, decision log on",
     "FastAPI + scikit-learn",
-    "The gateway process: a question's 20 stored features from the online view by its key, score, JSON answer with `line@seq`; "
-    "a record of each decision to a file in groups, unsynced. 32 connections.",
-    f"{_PEER}; the same 20 features from a dict by key, predict_proba, JSON answer; a record of each decision to a buffered file.",
+    "The gateway process: a question's 20 stored features from the online view by its key, score, JSON answer with "
+    "`line@seq`; a record of each decision to a file in groups, unsynced. 32 connections.",
+    f"{_PEER}; the same 20 features from a dict by key, predict_proba, JSON answer; a record of each decision "
+    "to a buffered file.",
     _one, ("fastapi",),
 )  # fmt: skip
 ARROW_ROW = Row(
     (Spec("predict-arrow", "x", "higher", 50, 100),), "`/predict`, batches of 1,000 new rows of 20 features",
     "FastAPI + scikit-learn, JSON",
-    "The gateway process: an Arrow stream of rows that are not in the log (each is looked for), score, Arrow answer; a record of "
-    "each decision to a file, as `predict-one`; the rows are not recorded as events (`record=false`). 2 connections.",
-    f"{_PEER}; the same rows as a JSON array, one predict_proba for all, JSON answer; a record of the decisions to a buffered file.",
+    "The gateway process: an Arrow stream of rows that are not in the log (each is looked for), score, Arrow answer; a record "
+    "of each decision to a file, as `predict-one`; the rows are not recorded as events (`record=false`). 2 connections.",
+    f"{_PEER}; the same rows as a JSON array, one predict_proba for all, JSON answer; a record of the "
+    "decisions to a buffered file.",
     _arrow, ("fastapi",),
 )  # fmt: skip

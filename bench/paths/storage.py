@@ -35,11 +35,23 @@ def _log_read(row: Row, size: Size) -> list[Result]:
     per_cpu_s = n * mine[0]["passes"] / statistics.median(f["cpu_s"] for f in mine)
     return [
         Result(
-            row.specs[0], row.peer, ratio(left, right), statistics.median(left), statistics.median(right), "MB per CPU-second", n,
-            len(mine), right_bytes and mine[0]["n"] == n, {**others[0]["versions"], **mine[0]["versions"]},
-            {"events per CPU-second": per_cpu_s, "bytes an event": made["n_bytes"] / n, "peak MB": [mine[0]["peak_mb"], others[0]["peak_mb"]]},
+            row.specs[0],
+            row.peer,
+            ratio(left, right),
+            statistics.median(left),
+            statistics.median(right),
+            "MB per CPU-second",
+            n,
+            len(mine),
+            right_bytes and mine[0]["n"] == n,
+            {**others[0]["versions"], **mine[0]["versions"]},
+            {
+                "events per CPU-second": per_cpu_s,
+                "bytes an event": made["n_bytes"] / n,
+                "peak MB": [mine[0]["peak_mb"], others[0]["peak_mb"]],
+            },
         )
-    ]  # fmt: skip
+    ]
 
 
 def _online_read(row: Row, size: Size) -> list[Result]:
@@ -55,27 +67,37 @@ def _online_read(row: Row, size: Size) -> list[Result]:
     features = figure([f["features_p50_us"] for f in mine])
     return [
         Result(
-            row.specs[0], row.peer, ratio(left, right), statistics.median(left), statistics.median(right), "us, p50", n, len(mine), same,
+            row.specs[0],
+            row.peer,
+            ratio(left, right),
+            statistics.median(left),
+            statistics.median(right),
+            "us, p50",
+            n,
+            len(mine),
+            same,
             {**others[0]["versions"], **mine[0]["versions"]},
-            {"p99 us": [statistics.median(f["p99_us"] for f in side) for side in (mine, others)],
-             "us with the features' arithmetic (FeatureReader), p50": features.value,
-             "peak MB": [mine[0]["peak_mb"], others[0]["peak_mb"]]},
+            {
+                "p99 us": [statistics.median(f["p99_us"] for f in side) for side in (mine, others)],
+                "us with the features' arithmetic (FeatureReader), p50": features.value,
+                "peak MB": [mine[0]["peak_mb"], others[0]["peak_mb"]],
+            },
         )
-    ]  # fmt: skip
+    ]
 
 
 LOG_READ = Row(
     (Spec("log-read", "x", "higher", 0.5, 0.9),), "log to columns", "LMDB cursor over the same bytes",
-    "LmdbLog.read from the first event: every chunk copied out of a transaction, its checksum and place in the chain verified, "
-    "decoded to columns. Chunks of 1,000 events.",
+    "LmdbLog.read from the first event: every chunk copied out of a transaction, its checksum and place in the chain "
+    "verified, decoded to columns. Chunks of 1,000 events.",
     "py-lmdb 3.0.0, a cursor over the same database file that copies every value to bytes; nothing is verified or decoded.",
     _log_read, ("lmdb",),
 )  # fmt: skip
 ONLINE_READ = Row(
     (Spec("online-read", "x", "lower", 2.0, 1.3),), "20 features of one entity from another process, p50",
     "raw LMDB get + frombuffer",
-    "The online view that a learner process published: ViewReader.open (one transaction, its place in the log) and the entity's "
-    "row of 20 float64, as an array.",
+    "The online view that a learner process published: ViewReader.open (one transaction, its place in the log) and the "
+    "entity's row of 20 float64, as an array.",
     "py-lmdb 3.0.0 over the same file and keys: a read transaction with buffers, get, numpy.frombuffer.",
     _online_read, ("lmdb",),
 )  # fmt: skip

@@ -35,7 +35,7 @@ def main(given: Path, decisions: Path) -> None:
     model.coef_, model.intercept_ = np.array([facts["coef"]]), np.array([facts["intercept"]])
     model.classes_, model.n_features_in_ = np.array([0, 1]), len(facts["coef"])
     vectors = {f"q{i}": np.array([x]) for i, x in enumerate(facts["rows"])}
-    log = decisions.open("a", buffering=1 << 16)  # noqa: SIM115 - open as long as the process
+    log = decisions.open("a", buffering=1 << 16)
     app = FastAPI()
 
     @app.post("/predict/good")

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -26,7 +27,8 @@ def main(folder: Path, n: int, reads: int) -> None:
     for key in keys[:1_000] + keys:
         began = clock()
         with env.begin(buffers=True) as txn:
-            row = np.frombuffer(txn.get(key), np.float64)
+            found: Any = txn.get(key)
+            row = np.frombuffer(found, np.float64)
             ended = clock()
             total += float(row[7])
         times.append(ended - began)

@@ -6,10 +6,11 @@ import array
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench.side import Watch, say
 
-D = 20
+D, _BAR = 20, 0.5
 
 
 def examples(n: int, chance: random.Random) -> list[tuple[list[float], bool]]:
@@ -17,7 +18,7 @@ def examples(n: int, chance: random.Random) -> list[tuple[list[float], bool]]:
     out = []
     for _ in range(n):
         x = [chance.gauss(j, 1 + j) for j in range(D)]
-        out.append((x, x[0] + 0.2 * x[3] - 0.1 * x[7] + chance.gauss(0, 1) > 0.5))
+        out.append((x, x[0] + 0.2 * x[3] - 0.1 * x[7] + chance.gauss(0, 1) > _BAR))
     return out
 
 
@@ -26,7 +27,7 @@ def main(n: int, out: Path) -> None:
 
     given = [(dict(enumerate(x)), y) for x, y in examples(n, random.Random(2))]
 
-    def made() -> tuple[linear_model.LogisticRegression, object]:
+    def made() -> tuple[Any, Any]:
         last = linear_model.LogisticRegression(optimizer=optim.SGD(0.05), intercept_lr=0.05)
         return last, preprocessing.StandardScaler() | last
 

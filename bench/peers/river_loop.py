@@ -58,7 +58,7 @@ def windowed() -> Features:
 
 def loop(lines: list[bytes], features: Features, checkpoint: Path) -> tuple[array.array[float], float]:
     model = preprocessing.StandardScaler() | linear_model.LogisticRegression(optimizer=optim.SGD(0.05), intercept_lr=0.05)
-    metric = metrics.LogLoss()
+    metric: Any = metrics.LogLoss()  # type: ignore[no-untyped-call]
     waiting: dict[str, tuple[dict[str, float], float]] = {}
     scores = array.array("d")
     for n, line in enumerate(lines, 1):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from bench import __main__ as command
 from bench.load import request
 from bench.paths.compute import difference
 from bench.report import number, page
@@ -14,12 +12,33 @@ from bench.result import Figure, Result, Spec, figure, ratio
 from bench.row import Row, Size
 from bench.rows import ROWS, SLUGS
 
-KEYS = {"slug", "peer", "value", "low", "high", "unit", "better", "reach", "moonshot", "ok", "ours", "theirs", "n", "rounds", "cpu", "versions"}
+from bench import __main__ as command
+
+KEYS = {
+    "slug",
+    "peer",
+    "value",
+    "low",
+    "high",
+    "unit",
+    "better",
+    "reach",
+    "moonshot",
+    "ok",
+    "ours",
+    "theirs",
+    "n",
+    "rounds",
+    "cpu",
+    "versions",
+}
 HIGHER, LOWER = Spec("up", "x", "higher", 12, 30), Spec("down", "ms", "lower", 6, 4)
 
 
 def result(spec=HIGHER, value=15.0, *, is_right=True):
-    return Result(spec, "Peer", Figure(value, value - 1, value + 1), 30.0, 2.0, "events per CPU-second", 10, 3, is_right, {"peer": "1.0"})
+    return Result(
+        spec, "Peer", Figure(value, value - 1, value + 1), 30.0, 2.0, "events per CPU-second", 10, 3, is_right, {"peer": "1.0"}
+    )
 
 
 def row(measure):
@@ -105,4 +124,7 @@ def test_numbers_are_short():
 
 
 def test_a_request_is_whole():
-    assert request("/a", b"{}") == b"POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    assert (
+        request("/a", b"{}")
+        == b"POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    )

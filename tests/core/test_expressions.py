@@ -142,7 +142,7 @@ def value_of(expr, events):
 @given(rows, st.one_of(numbers, logarithms, conditions))
 def test_every_expression_equals_sql(events, tree):
     expr, sql = tree
-    np.testing.assert_allclose(value_of(expr, events), asked_of_sql(events, sql), rtol=1e-12)
+    np.testing.assert_allclose(value_of(expr, events), asked_of_sql(events, sql), rtol=1e-12, atol=1e-15)
 
 
 def test_three_valued_logic_by_hand():

@@ -13,7 +13,7 @@ import pytest
 
 from headwater.core.errors import Retryable
 from headwater.store.memory_view import MemoryView
-from headwater.store.view import Reader, ViewMeta, ViewReader, ViewWriter, Writer, entity_key
+from headwater.store.view import Reader, ViewMeta, ViewReader, ViewWriter, Writer, entity_key, question_key, weights_key
 
 
 @pytest.fixture(params=["lmdb", "memory"])
@@ -106,3 +106,14 @@ def test_another_process_reads_what_a_killed_one_published(tmp_path: Path) -> No
     with reader.open() as view:
         assert view.meta.seq == 11
         assert view.row(entity_key(0, 1)).tolist() == [1.0, 1.0]  # type: ignore[union-attr]
+
+
+def test_the_waiting_questions_that_are_shown_can_be_listed(both: tuple[Writer, Callable[[], Reader]]) -> None:
+    writer, _ = both
+    assert writer.questions() == []
+    row = np.array([1.5]).tobytes()
+    keys = [question_key(0, 3), question_key(1, 2)]
+    writer.publish(
+        ViewMeta(seq=1), [(entity_key(0, 7), row), *((key, row) for key in keys), (weights_key("late"), row)], [], b"{}"
+    )
+    assert writer.questions() == keys

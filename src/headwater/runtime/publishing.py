@@ -28,6 +28,7 @@ class Publisher:
         self._fold, self._view, self._clock = fold, view, clock
         self._app = fold.app.fingerprint()
         self._from = view.seq() if resume else 0
+        self._is_anew = True  # the view may show questions that the fold has let go of since
         self._shown = {name: _Shown() for name in fold.models}
         self._learnt: dict[str, int] = {}
         self._extra: dict[str, Any] = {}
@@ -62,17 +63,22 @@ class Publisher:
                 self._learnt[name] = learnt
                 block = np.concatenate([model.learner.stats.reshape(-1), model.learner.weights[:, 0]])
                 puts.append((weights_key(name), block.data))
+        if self._is_anew:
+            kept = {key for key, _ in puts}
+            deletes += [key for key in self._view.questions() if key not in kept]
         meta = ViewMeta(fold.seq, fold.watermarks.high_mark(), self._clock.now_us(), self._app)
         try:
             self._view.publish(meta, puts, deletes, self._status(extra))
         except DiskFull:
             self._again()
             return False
+        self._is_anew = False
         return True
 
     def _again(self) -> None:
         """Nothing of this time was shown: next time everything is."""
         mark_all(self._fold)
+        self._is_anew = True
         self._learnt.clear()
         self._status_seq = -1
 

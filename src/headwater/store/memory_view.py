@@ -20,6 +20,9 @@ class MemoryView:
     def seq(self) -> int:
         return self._meta.seq if self._meta else 0
 
+    def questions(self) -> list[bytes]:
+        return [key for key in self._rows if key.startswith(b"q")]
+
     def clear(self) -> None:
         self._rows.clear()
 

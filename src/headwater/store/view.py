@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,6 +84,15 @@ class ViewWriter:
             found = txn.get(_META)
         return _decode(found).seq if found else 0
 
+    def questions(self) -> list[bytes]:
+        """Keys of all waiting questions that are shown."""
+        with self._env.begin() as txn, txn.cursor() as cursor:
+            found = cursor.set_range(b"q")
+            keys: list[bytes] = (
+                list(takewhile(lambda key: key.startswith(b"q"), cursor.iternext(values=False))) if found else []
+            )
+        return keys
+
     def clear(self) -> None:
         """Forget everything, row by row: dropping LMDB's main database leaves pages that later commits trip over."""
         with self._env.begin(write=True) as txn, txn.cursor() as cursor:
@@ -131,6 +141,7 @@ class Writer(Protocol):
     """Whoever makes states visible; see `ViewWriter`."""
 
     def seq(self) -> int: ...
+    def questions(self) -> list[bytes]: ...
     def clear(self) -> None: ...
     def publish(
         self, meta: ViewMeta, puts: Sequence[tuple[bytes, Any]], deletes: Sequence[bytes] = (), status: bytes | None = None
