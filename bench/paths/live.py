@@ -241,8 +241,8 @@ FRESHNESS = Row(
     "HTTP arrival -> synced -> learnt -> visible to `/predict` in another process", "",
     "`headwater run` with default settings: gateway and learner as two processes, 7 features, every label learnt.",
     "5,000 events/s in requests of 50 and 500 questions/s by key from one client on the same 2 cores, nothing pinned. From "
-    "just before a request is sent to the first answer by a model that has learnt all of it: the client's questions, one each 2 ms, "
-    "are part of the figure.",
+    "just before a request is sent to the first answer by a model that has learnt all of it: the client's questions, "
+    "one each 2 ms, are part of the figure.",
     _freshness,
 )  # fmt: skip
 RECOVERY = Row(
