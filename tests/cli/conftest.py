@@ -9,6 +9,12 @@ from headwater.cli import main
 from headwater.registry import Catalog, Version
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_pipe(monkeypatch):
+    """The output is no terminal and has no width, also in a worker process that was told one."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def done(capsys):
     """Run a command that must succeed; gives its output, parsed where --json asks for it."""
