@@ -51,8 +51,9 @@ class Registrar:
 
 def as_version(due: Due, made_by: dict[str, Any], parent: str | None, cost_core_s: float) -> Version:
     """The registry's entry for a due version, without its hash."""
-    live = due.metrics.get("live", {})
-    metrics = {name: value if value == value else None for name, value in live.items()}  # noqa: PLR0124 - NaN
+    beside = {f"no_change_{name}": value for name, value in due.metrics.get("no_change", {}).items()}
+    judged = {**due.metrics.get("live", {}), **beside}
+    metrics = {name: value if value == value else None for name, value in judged.items()}  # noqa: PLR0124 - NaN
     return Version(due.model, due.seq, "", due.time_ms, due.trigger, made_by, parent, 0, metrics, cost_core_s)
 
 
