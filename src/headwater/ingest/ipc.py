@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from headwater.core.flatbuffers import is_compressed
 from headwater.ingest.letters import Bad
 
-_MESSAGE_HEADER, _BATCH_COMPRESSION = 2, 3  # slots of Arrow's Message.fbs
 _ERRORS = (pa.ArrowException, struct.error, EOFError, OSError, ValueError, TypeError)
 
 
@@ -46,29 +46,10 @@ def _guarded(body: bytes) -> pa.RecordBatchReader:
         for message in pa.ipc.MessageReader.open_stream(body):
             if message.type not in {"schema", "record batch"}:
                 raise Bad("not_arrow", f"expected plain columns, got {message.type}; write categories as strings")
-            if message.type == "record batch" and _is_compressed(message.metadata.to_pybytes()):
+            if message.type == "record batch" and is_compressed(message.metadata.to_pybytes()):
                 raise Bad("not_arrow", "expected an uncompressed body; write it with compression=None")
         reader = pa.ipc.open_stream(body)
         _ = reader.schema.names  # they may not be UTF-8
     except _ERRORS:
         raise _broken() from None
     return reader
-
-
-def _is_compressed(metadata: bytes) -> bool:
-    """Whether a record batch's flatbuffer has its `compression` member."""
-    (message,) = struct.unpack_from("<I", metadata)
-    slot = _slot(metadata, message, _MESSAGE_HEADER)
-    if slot == 0:
-        return False
-    at = message + slot
-    return _slot(metadata, at + struct.unpack_from("<I", metadata, at)[0], _BATCH_COMPRESSION) != 0
-
-
-def _slot(data: bytes, table: int, index: int) -> int:
-    """A flatbuffer table's member as an offset from the table; 0 where it is absent."""
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    (size,) = struct.unpack_from("<H", data, vtable)
-    at = 4 + 2 * index
-    offset: int = struct.unpack_from("<H", data, vtable + at)[0] if at < size else 0
-    return offset

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from headwater.core.batch import DTYPES, Column, Frame, Ints, Text
 from headwater.core.errors import nearest
+from headwater.core.flatbuffers import is_compressed
 from headwater.core.schema import FieldSpec, Kind
 from headwater.serving.problems import Problem
 from headwater.serving.protocol import Answer
@@ -29,7 +30,6 @@ _FITS = {
     Kind.BOOL: pa.types.is_boolean,
     Kind.STR: lambda t: pa.types.is_string(t) or pa.types.is_large_string(t),
 }
-_MESSAGE_HEADER, _BATCH_COMPRESSION = 2, 3  # slots of Arrow's Message.fbs
 
 
 def decode(form: RowForm, body: bytes, max_rows: int) -> Rows:
@@ -68,27 +68,8 @@ def _refuse_growth(body: bytes) -> None:
             raise Problem(
                 422, "unsupported-arrow", "Dictionary columns are not taken", expected="plain columns", got=message.type
             )
-        if message.type == "record batch" and _is_compressed(message.metadata.to_pybytes()):
+        if message.type == "record batch" and is_compressed(message.metadata.to_pybytes()):
             raise Problem(422, "unsupported-arrow", "Compressed Arrow bodies are not taken", expected="compression=None")
-
-
-def _is_compressed(metadata: bytes) -> bool:
-    """Whether a record batch's flatbuffer has its `compression` member."""
-    (message,) = struct.unpack_from("<I", metadata)
-    slot = _slot(metadata, message, _MESSAGE_HEADER)
-    if slot == 0:
-        return False
-    at = message + slot
-    return _slot(metadata, at + struct.unpack_from("<I", metadata, at)[0], _BATCH_COMPRESSION) != 0
-
-
-def _slot(data: bytes, table: int, index: int) -> int:
-    """A flatbuffer table's member as an offset from the table; 0 where it is absent."""
-    vtable = table - struct.unpack_from("<i", data, table)[0]
-    (size,) = struct.unpack_from("<H", data, vtable)
-    at = 4 + 2 * index
-    offset: int = struct.unpack_from("<H", data, vtable + at)[0] if at < size else 0
-    return offset
 
 
 def _rows(form: RowForm, table: pa.Table) -> Rows:
