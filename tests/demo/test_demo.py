@@ -39,7 +39,7 @@ def test_nothing_is_lost_and_the_line_of_conservation_has_no_zero(report: dict[s
 def test_every_answer_is_the_folds(report: dict[str, Any]) -> None:
     assert report["checked"]["n"] >= 50  # a thousand over the whole year
     assert report["checked"]["same"] == report["checked"]["n"]
-    assert report["checked"]["state"]
+    assert report["checked"]["folded_again"]
     assert report["questions"]["failed"] == 0
 
 

@@ -153,7 +153,7 @@ def _sentences(report: dict[str, Any]) -> dict[str, str]:
     counts = " + ".join(f"{report[k]:,} {k}" for k in ("applied", "duplicate", "late", "quarantined"))
     fresh, checked, asked = report["freshness_ms"], report["checked"], report["questions"]
     rate = report["events"] / report["seconds"]
-    state = "gives the same state" if checked["state"] else "does NOT give the same state"
+    again = "judges every flight the same" if checked["folded_again"] else "does NOT judge every flight the same"
     margin, loss = report["nightly_margin"], report["nightly_log_loss_margin"]
     return {
         "margin": f"live against nightly: AUC {margin:+.4f} (95 % interval over days {low:+.4f} .. {high:+.4f}), "
@@ -165,5 +165,5 @@ def _sentences(report: dict[str, Any]) -> dict[str, str]:
         "versions": f"{report['versions']} registered",
         "questions": f"{asked['asked']:,} asked meanwhile, {asked['failed']} failed",
         "checked": f"{checked['same']:,} of {checked['n']:,} answers equal the fold's score bit for bit; "
-        f"the log folded again {state}",
+        f"the log folded again {again}",
     }

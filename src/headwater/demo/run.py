@@ -153,7 +153,7 @@ def _report(console: Console, app: App, supervisor: Supervisor, tape: Tape, driv
         verdict = verify(app, log, drive.samples, lambda done, of: status.update(f"checking what was served: {done / of:.0%}"))
     folded = verdict.fold.counts().values()
     judged = collect(rows, experts)
-    same_rows = all(np.array_equal(verdict.fold.models[m].metrics.sums[:, 0], _judged_n(rows[m], experts[m])) for m in rows)
+    same_rows = all(np.array_equal(verdict.judged[model], rows[model]) for model in rows)
     with Catalog(settings.registry_dir, read_only=True) as catalog:
         versions = len(catalog.list())
     report: dict[str, Any] = {
@@ -164,15 +164,11 @@ def _report(console: Console, app: App, supervisor: Supervisor, tape: Tape, driv
         "injected": tape.injected, "versions": versions, "state_hash": verdict.state_hash,
         "core_seconds_by_expert": costs(verdict),
         "questions": {"asked": drive.n_asked, "failed": drive.n_failed},
-        "checked": {"n": verdict.n_checked, "same": verdict.n_same, "state": same_rows},
+        "checked": {"n": verdict.n_checked, "same": verdict.n_same, "folded_again": same_rows},
     }  # fmt: skip
     store.close()
     log.close()
     return report
-
-
-def _judged_n(rows: Any, experts: list[str]) -> Any:
-    return np.full(len(experts), float(len(rows)))
 
 
 def costs(verdict: Verdict) -> dict[str, float]:

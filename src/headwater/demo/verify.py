@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headwater.app import App
-from headwater.core.batch import Text
+from headwater.core.batch import Floats, Text
 from headwater.core.hashing import combine, hash_text
 from headwater.demo.drive import MODEL, Sample
 from headwater.evaluation.prequential import SCORES
@@ -27,6 +27,7 @@ class Verdict:
     Attributes:
         n_same, n_checked: Answers that equal the fold's score bit for bit, of how many.
         state_hash: Of the second fold.
+        judged: By model, every row that the second fold judged, as the learner saves them.
         seconds: Core-seconds by stage; see `Fold`.
     """
 
@@ -34,6 +35,7 @@ class Verdict:
     n_checked: int
     state_hash: str
     fold: Fold
+    judged: dict[str, Floats]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -42,6 +44,7 @@ def verify(app: App, log: EventLog, samples: Sequence[Sample], progress: Callabl
     fold = Fold(app, clock=time.thread_time)
     ordered = sorted(samples, key=lambda s: s.seq)
     end, same, at = log.bounds()[1], 0, 0
+    judged: dict[str, list[Floats]] = {}
     for chunk in log.read(0, _CHUNK_EVENTS):
         start = 0
         while start < chunk.batch.n:
@@ -50,13 +53,15 @@ def verify(app: App, log: EventLog, samples: Sequence[Sample], progress: Callabl
                 stop = max(start, ordered[at].seq - chunk.seq)
             if stop > start:
                 part = chunk.batch if stop - start == chunk.batch.n else chunk.batch.slice(start, stop)
-                fold.step(Chunk(chunk.seq + start, part))
+                for model, rows in fold.step(Chunk(chunk.seq + start, part)).judged.items():
+                    judged.setdefault(model, []).extend(rows)
                 start = stop
             while at < len(ordered) and ordered[at].seq == fold.seq:
                 same += _score(fold, ordered[at].flight_id) == ordered[at].score
                 at += 1
         progress(fold.seq, end)
-    return Verdict(same, at, fold.state_hash(), fold, dict(fold.seconds))
+    rows_of = {model: np.concatenate(rows) for model, rows in judged.items()}
+    return Verdict(same, at, fold.state_hash(), fold, rows_of, dict(fold.seconds))
 
 
 def _score(fold: Fold, flight_id: str) -> float:
