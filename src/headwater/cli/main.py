@@ -17,6 +17,7 @@ COMMANDS = {
     "send": "send:send",
     "predict": "predict:predict",
     "replay": "replay:replay",
+    "profile": "profile:profile",
     "export": "export:export",
     "config explain": "config:explain",
     "versions": "versions:versions",

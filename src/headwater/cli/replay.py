@@ -30,6 +30,7 @@ def replay(
 
         headwater replay examples/flights.py --input departure=d.parquet --input arrival=a.parquet --json report.json
     """
+    from headwater.cli.inputs import files_of
     from headwater.cli.output import print_json
     from headwater.cli.progress import bar
     from headwater.cli.reports import metrics_tables, print_facts
@@ -37,7 +38,7 @@ def replay(
     from headwater.runtime.replay import replay as run
 
     with bar() as progress:
-        files, mixed = _files(inputs)
+        files, mixed = files_of(inputs)
         done = run(load_app(app), files, mixed=mixed, batch=batch, restarts=restarts, progress=progress)
     report = done.report()
     if json_file is not None and str(json_file) == "-":
@@ -63,24 +64,3 @@ def replay(
         from headwater.cli.output import write_json
 
         write_json(json_file, report)
-
-
-def _files(inputs: list[str]) -> tuple[dict[str, Path], list[Path]]:
-    """Stream -> file, and the files that hold several."""
-    from headwater.core.errors import Fatal
-
-    files: dict[str, Path] = {}
-    mixed: list[Path] = []
-    for given in inputs:
-        stream, equals, path = given.partition("=")
-        if given and (not equals or Path(given).is_file()):
-            mixed.append(Path(given))
-        elif not stream or not path or stream in files:
-            raise Fatal(
-                "an input names a stream and a file, each stream once", where=f"--input {given}",
-                expected="--input STREAM=FILE, or --input FILE of JSON lines",
-                next_step="For example --input departure=departure.parquet.",
-            )  # fmt: skip
-        else:
-            files[stream] = Path(path)
-    return files, mixed

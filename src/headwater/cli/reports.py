@@ -35,3 +35,17 @@ def print_facts(facts: Mapping[str, object]) -> None:
     """Label and value, a line each."""
     for name, value in facts.items():
         console().print(f"{name}: {value}")
+
+
+def print_profile(report: Mapping[str, Any]) -> None:
+    """Processor time by stage, each with a bar of its share."""
+    events, each = report["events"], report["us_per_event"]
+    console().print(
+        f"{report['app']}: {events:,} events, {each:.2f} us each ({report['events_per_cpu_s']:,.0f} a processor second)"
+    )
+    rows = [
+        (stage, f"{spent['us_per_event']:.3f}", f"{100 * spent['share']:.1f} %", "\u2588" * round(40 * spent["share"]))
+        for stage, spent in report["stages"].items()
+    ]
+    table(("stage", "us per event", "share", ""), rows, right=("us per event", "share"))
+    console().print(f"Published {report['publishes']:,} times, saved {report['saves']:,} times; files in a temporary folder.")

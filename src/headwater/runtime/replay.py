@@ -70,8 +70,10 @@ def ignore(what: str, done: int, of: int) -> None:
     """No progress bar."""
 
 
-def read_inputs(app: App, inputs: Mapping[str, Path], mixed: Sequence[Path] = (), progress: Progress = ignore) -> list[History]:
-    """Read every file; see `replay`.
+def read_inputs(
+    app: App, inputs: Mapping[str, Path], mixed: Sequence[Path] = (), progress: Progress = ignore, *, is_taste: bool = False
+) -> list[History]:
+    """Read every file; see `replay`. A taste is the first piece of each.
 
     Raises:
         Fatal: An unknown stream, or a file that cannot be read.
@@ -86,6 +88,8 @@ def read_inputs(app: App, inputs: Mapping[str, Path], mixed: Sequence[Path] = ()
         history = History(schema.stream if schema else "")
         for done, history in read_history(decoder, schema, path):  # noqa: B007 - the last one is whole
             progress("reading", before + done, total)
+            if is_taste:
+                break
         before += path.stat().st_size
         histories.append(history)
     return histories
