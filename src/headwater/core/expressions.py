@@ -244,6 +244,15 @@ def is_condition(expr: Expr[Any]) -> bool:
     return isinstance(expr, FieldRef) and expr.spec.kind is Kind.BOOL
 
 
+def is_whole(expr: Expr[Any]) -> bool:
+    """Whether every event of the stream has the value: a field that cannot be null, or a comparison of such fields."""
+    if isinstance(expr, FieldRef):
+        return not expr.spec.nullable
+    if isinstance(expr, Op):
+        return is_condition(expr) and all(map(is_whole, expr.args))
+    return isinstance(expr, Literal)
+
+
 def is_text(expr: Expr[Any]) -> bool:
     """Whether the expression's values are strings."""
     return isinstance(expr, FieldRef) and expr.spec.kind is Kind.STR

@@ -28,7 +28,7 @@ MAX_LAST = 64
 class Memory(enum.IntEnum):
     """What one entity's row holds for an aggregate. The values are known to the kernels."""
 
-    DECAY = 0  # reference time, weight, sum
+    DECAY = 0  # reference time, weight, sum; the first two shared where every event updates both memories
     SPREAD = 1  # reference time, weight, mean, sum of squared deviations; decayed
     WINDOW = 2  # a ring of panes: pane number, count, sum, min, max, sum of squared deviations
     LAST = 3  # the newest n by (time, seq): time, seq, value

@@ -2,8 +2,14 @@
 
 A table is float64[slots, width], a row an entity. An op is a row of `ops` (integers) and `params` (floats):
 
-    ops:    stream, action (0 read, 1 update), memory, read, key column, value column, filter column, offset, n, parts
-    params: half-life or size ms, slide ms, beta, prior, prior weight, out column
+    ops:    stream, action (0 read, 1 update), memory, read, key column, value column, filter column, offset, n, parts, out
+            column, members
+    params: half-life or size ms, slide ms, beta, prior, prior weight
+
+Decayed memories that every event of their stream updates together are a *clan*: one reference time for all, one weight for
+each half-life, one sum for each value. Of these, `offset` is where the reference time is, `n` the weight and `parts` the sum
+(-1 where it is the weight: a count). The updates of a clan follow one another, half-life by half-life; the first says in
+`members` how many there are, and does the work of all.
 
 All state is float64; times in ms and sequence numbers are exact up to 2^53.
 """
@@ -15,9 +21,10 @@ import numpy as np
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
 
-STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT = range(11)
+STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT, MEMBERS = range(12)
 SPAN, SLIDE, BETA, PRIOR, PRIOR_WEIGHT = range(5)
-N_OPS, N_PARAMS = 11, 5
+N_OPS, N_PARAMS = 12, 5
+WEIGHT_AT, SUM_AT = N, PARTS  # what these columns hold for a decayed memory
 DECAY, SPREAD, WINDOW, LAST, EWMA = range(5)  # `aggregates.Memory`
 READ_COUNT, READ_SUM, READ_MEAN, READ_MIN, READ_MAX, READ_VAR, READ_STD, READ_ZSCORE, READ_VALUE, READ_SINCE = range(
     10
@@ -44,15 +51,38 @@ def _weight(delta_ms: float, half_life_ms: float) -> float:
 
 
 @inline
-def _decayed(ref: float, weight: float, total: float, t: float, x: float, half_life: float) -> tuple[float, float, float]:
-    """Reference time, weight and sum after an event. Commutative up to rounding: an older one is discounted itself."""
-    if weight == 0.0:
-        return t, 1.0, x
-    if t >= ref:
-        f = _weight(t - ref, half_life)
-        return t, weight * f + 1.0, total * f + x
-    g = _weight(ref - t, half_life)
-    return ref, weight + g, total + g * x
+def _is_reckoned(values: Floats, i: int, ops: Ints, o: int, stop: int) -> bool:
+    """Whether every value of a clan can be added up; if one cannot, none of them is."""
+    for m in range(o, stop):  # noqa: SIM110 - compiled: a generator is not
+        if ops[m, VALUE] >= 0 and not abs(values[i, ops[m, VALUE]]) <= _HUGE:
+            return False
+    return True
+
+
+@inline
+def _update_clan(
+    rows: Floats, slot: int, values: Floats, i: int, ops: Ints, params: Floats, o: int, stop: int, t: float
+) -> None:
+    """Add one event to the ops o .. stop of a clan. Commutative up to rounding: an older event is discounted itself."""
+    ref_at = ops[o, OFFSET]
+    ref, is_first = rows[slot, ref_at], rows[slot, ops[o, WEIGHT_AT]] == 0.0
+    is_newer = is_first or t >= ref
+    fade, gain, span = 1.0, 1.0, -1.0
+    for m in range(o, stop):
+        weight_at, sum_at = ops[m, WEIGHT_AT], ops[m, SUM_AT]
+        if params[m, SPAN] != span:
+            span = params[m, SPAN]
+            if is_first:
+                fade = 0.0
+            elif is_newer:
+                fade = _weight(t - ref, span)
+            else:
+                gain = _weight(ref - t, span)
+            rows[slot, weight_at] = rows[slot, weight_at] * fade + gain
+        if sum_at >= 0:
+            rows[slot, sum_at] = rows[slot, sum_at] * fade + gain * values[i, ops[m, VALUE]]
+    if is_newer:
+        rows[slot, ref_at] = t
 
 
 @inline
@@ -254,7 +284,7 @@ def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float) 
 
 
 @kernel
-def fold_table(  # noqa: C901 - one loop, with the commonest memory written out
+def fold_table(  # noqa: C901, PLR0912 - one loop, with the commonest memory written out
     rows: Floats, dirty: Bytes, slots: Ints, ops: Ints, params: Floats, ranges: Ints, stream: Bytes, late: Bytes,
     time: Ints, behind: Ints, seq0: int, values: Floats, out: Floats, tally: Ints,
 ) -> None:  # fmt: skip
@@ -290,7 +320,8 @@ def fold_table(  # noqa: C901 - one loop, with the commonest memory written out
                 if ops[o, MEMORY] == DECAY:
                     ref, weight, total = 0.0, 0.0, 0.0
                     if slot >= 0:
-                        ref, weight, total = rows[slot, at], rows[slot, at + 1], rows[slot, at + 2]
+                        ref, weight = rows[slot, at], rows[slot, ops[o, WEIGHT_AT]]
+                        total = rows[slot, ops[o, SUM_AT]] if ops[o, SUM_AT] >= 0 else weight
                     out[i, ops[o, OUT]] = _read_decay(
                         ops[o, READ], ref, weight, total, t, params[o, SPAN], params[o, PRIOR], params[o, PRIOR_WEIGHT]
                     )
@@ -298,17 +329,22 @@ def fold_table(  # noqa: C901 - one loop, with the commonest memory written out
                     row = rows[slot] if slot >= 0 else unknown
                     out[i, ops[o, OUT]] = _read(row, ops[o], params[o], t, x, panes)
                 continue
+            if ops[o, MEMORY] == DECAY:
+                if ops[o, MEMBERS] == 0 or np.isnan(x) or (ops[o, WHERE] >= 0 and not values[i, ops[o, WHERE]] > 0.0):
+                    continue
+                stop = o + ops[o, MEMBERS]
+                if not _is_reckoned(values, i, ops, o, stop):
+                    tally[REFUSED] += ops[o, MEMBERS]
+                    continue
+                dirty[slot] = 3
+                _update_clan(rows, slot, values, i, ops, params, o, stop, t)
+                continue
             if np.isnan(x) or (ops[o, WHERE] >= 0 and not values[i, ops[o, WHERE]] > 0.0):
                 continue
             if abs(x) > _HUGE:
                 tally[REFUSED] += 1
                 continue
             dirty[slot] = 3
-            if ops[o, MEMORY] == DECAY:
-                rows[slot, at], rows[slot, at + 1], rows[slot, at + 2] = _decayed(
-                    rows[slot, at], rows[slot, at + 1], rows[slot, at + 2], t, x, params[o, SPAN]
-                )
-                continue
             beyond = _update(rows[slot], ops[o], params[o], t, seq, x)
             tally[OVERFLOW] += beyond
             slide = params[o, SLIDE]

@@ -13,7 +13,7 @@ import numpy as np
 
 from headwater.core.batch import Floats, Ints
 from headwater.core.errors import DeclarationError, nearest
-from headwater.core.expressions import Expr, FieldRef
+from headwater.core.expressions import Expr, FieldRef, is_whole
 from headwater.core.schema import Schema
 from headwater.features import kernels as k
 from headwater.features.aggregates import MAX_PANES, Aggregate, Keeper, Memory, Read
@@ -143,17 +143,24 @@ class Planner:
         return Plan(tuple(self._schemas), values, tables, dict(self._outputs), tuple(self._copies))
 
     def _table(self, name: str, draft: _Draft) -> TablePlan:
-        offsets, width = {}, 0
-        for keeper, parts in draft.keepers.items():
-            offsets[keeper] = width
-            width += self._width(draft, keeper, parts)
-        rows = [self._read_op(draft, offsets, *reader) for reader in draft.readers]
-        rows += [self._update_op(draft, offsets, keeper) for keeper in draft.keepers]
-        rows.sort(key=lambda row: (row[0][k.STREAM], row[0][k.ACTION]))
+        clans, places, width = _clans(draft), {}, 0
+        for clan in clans:
+            if clan[0].memory is Memory.DECAY:
+                placed, width = _place_clan(clan, width)
+                places.update(placed)
+            else:
+                places[clan[0]] = (width, 0, 0)
+                width += self._width(draft, clan[0], draft.keepers[clan[0]])
+        rows = [self._read_op(draft, places, *reader) for reader in draft.readers]
+        for clan in clans:
+            updates = [self._update_op(draft, places, keeper) for keeper in clan]
+            updates[0][0][k.MEMBERS] = len(clan)
+            rows += updates
+        rows.sort(key=lambda row: (row[0][k.STREAM], row[0][k.ACTION]))  # stable: a clan stays together
         ops = np.array([r[0] for r in rows], np.int64).reshape(-1, k.N_OPS)
         params = np.array([r[1] for r in rows], np.float64).reshape(-1, k.N_PARAMS)
         ranges = np.searchsorted(ops[:, k.STREAM], np.arange(len(self._schemas) + 1)).astype(np.int64)
-        kept = tuple((keeper, offsets[keeper], parts) for keeper, parts in draft.keepers.items())
+        kept = tuple((keeper, places[keeper][0], parts) for keeper, parts in draft.keepers.items())
         return TablePlan(name, width, tuple(draft.keys), ops, params, ranges, kept)
 
     def _panes(self, draft: _Draft, keeper: Keeper) -> int:
@@ -164,7 +171,7 @@ class Planner:
 
     def _width(self, draft: _Draft, keeper: Keeper, parts: int) -> int:
         if keeper.memory is not Memory.WINDOW:
-            return {Memory.DECAY: 3, Memory.SPREAD: 4, Memory.EWMA: 3, Memory.LAST: 3 * keeper.n}[keeper.memory]
+            return {Memory.SPREAD: 4, Memory.EWMA: 3, Memory.LAST: 3 * keeper.n}[keeper.memory]
         panes = self._panes(draft, keeper)
         if panes > MAX_PANES:
             raise DeclarationError(
@@ -174,19 +181,21 @@ class Planner:
             )  # fmt: skip
         return panes * (1 + parts.bit_count())
 
-    def _op(self, draft: _Draft, keeper: Keeper, offset: int) -> tuple[list[int], list[float]]:
+    def _op(self, draft: _Draft, keeper: Keeper, place: _Place) -> tuple[list[int], list[float]]:
         row, params = [0] * k.N_OPS, [0.0] * k.N_PARAMS
         window = keeper.memory is Memory.WINDOW
-        row[k.MEMORY], row[k.OFFSET], row[k.PARTS] = keeper.memory, offset, draft.keepers[keeper]
+        row[k.MEMORY], row[k.OFFSET], row[k.PARTS] = keeper.memory, place[0], draft.keepers[keeper]
         row[k.N] = self._panes(draft, keeper) if window else keeper.n
+        if keeper.memory is Memory.DECAY:
+            row[k.WEIGHT_AT], row[k.SUM_AT] = place[1:]
         row[k.VALUE] = row[k.WHERE] = -1
         params[k.SPAN] = float(keeper.size_ms if window else keeper.half_life_ms)
         params[k.SLIDE], params[k.BETA] = float(keeper.slide_ms), keeper.beta
         return row, params
 
-    def _update_op(self, draft: _Draft, offsets: dict[Keeper, int], keeper: Keeper) -> tuple[list[int], list[float]]:
+    def _update_op(self, draft: _Draft, places: dict[Keeper, _Place], keeper: Keeper) -> tuple[list[int], list[float]]:
         source = draft.sources[keeper]
-        row, params = self._op(draft, keeper, offsets[keeper])
+        row, params = self._op(draft, keeper, places[keeper])
         row[k.STREAM], row[k.ACTION] = list(self._schemas).index(keeper.stream), 1
         row[k.KEY] = draft.key_column(keeper.stream, source.by)
         if source.value is not None:
@@ -196,9 +205,9 @@ class Planner:
         return row, params
 
     def _read_op(
-        self, draft: _Draft, offsets: dict[Keeper, int], feature: Aggregate, on: str, key: int, out: int
+        self, draft: _Draft, places: dict[Keeper, _Place], feature: Aggregate, on: str, key: int, out: int
     ) -> tuple[list[int], list[float]]:
-        row, params = self._op(draft, feature.keeper, offsets[feature.keeper])
+        row, params = self._op(draft, feature.keeper, places[feature.keeper])
         row[k.STREAM], row[k.ACTION], row[k.READ] = list(self._schemas).index(on), 0, feature.read
         row[k.KEY], row[k.OUT] = key, out
         if feature.keeper.memory is Memory.LAST:
@@ -207,6 +216,39 @@ class Planner:
             row[k.VALUE] = self.value(_own_value(feature, on))
         params[k.PRIOR], params[k.PRIOR_WEIGHT] = feature.prior, feature.prior_weight
         return row, params
+
+
+_Place = tuple[int, int, int]  # where a memory starts in a row; of a decayed one, also its weight and its sum
+
+
+def _clans(draft: _Draft) -> list[list[Keeper]]:
+    """Memories that every event updates together, half-life by half-life; any other memory is alone.
+
+    A count is of no clan with values in it: it counts an event whose value is beyond all measurement too.
+    """
+    clans: dict[object, list[Keeper]] = {}
+    for keeper in draft.keepers:
+        value = draft.sources[keeper].value
+        joins = keeper.memory is Memory.DECAY and (value is None or is_whole(value))
+        clans.setdefault((keeper.stream, keeper.where, keeper.value == "") if joins else keeper, []).append(keeper)
+    for clan in clans.values():
+        clan.sort(key=lambda keeper: keeper.half_life_ms)
+    return list(clans.values())
+
+
+def _place_clan(clan: list[Keeper], start: int) -> tuple[dict[Keeper, _Place], int]:
+    """Where each memory of a clan is in the row, and where the clan ends; see `kernels`."""
+    places: dict[Keeper, _Place] = {}
+    weights: dict[int, int] = {}
+    end = start + 1
+    for keeper in clan:
+        if keeper.half_life_ms not in weights:
+            weights[keeper.half_life_ms], end = end, end + 1
+        if keeper.value:
+            places[keeper], end = (start, weights[keeper.half_life_ms], end), end + 1
+        else:
+            places[keeper] = (start, weights[keeper.half_life_ms], -1)
+    return places, end
 
 
 def _own_value(feature: Aggregate, on: str) -> Expr[Any]:
