@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import kernel
 from headwater.core.hashing import Hashes
 
 _START = 64
+_SPARE = 2  # index places for each slot: a search looks at 1.5 of them where all slots are taken
+Index = npt.NDArray[np.int32]
 
 
 @kernel
-def _find(keys: Hashes, index: Ints, known: Hashes, out: Ints, stride: int, at: int) -> None:
+def _find(keys: Hashes, index: Index, known: Hashes, out: Ints, stride: int, at: int) -> None:
     """Look keys up; out[i, at] = slot or -1. `index` holds slot + 1, open addressing, power-of-two size."""
     mask = np.uint64(index.size - 1)
     for i in range(keys.size):
@@ -27,7 +32,7 @@ def _find(keys: Hashes, index: Ints, known: Hashes, out: Ints, stride: int, at: 
 
 
 @kernel
-def _insert(keys: Hashes, wanted: Bytes, index: Ints, known: Hashes, n: int) -> int:
+def _insert(keys: Hashes, wanted: Bytes, index: Index, known: Hashes, n: int) -> int:
     """Give a slot to each wanted key that has none; returns the new number of slots. There must be room."""
     mask = np.uint64(index.size - 1)
     for i in range(keys.size):
@@ -41,6 +46,13 @@ def _insert(keys: Hashes, wanted: Bytes, index: Ints, known: Hashes, n: int) -> 
             n += 1
             index[h] = n
     return n
+
+
+def _grown(array: Any, capacity: int, n: int) -> Any:
+    """A longer array with the same first n rows. The rest is not written to, and so takes no memory until it is used."""
+    longer = np.zeros((capacity, *array.shape[1:]), array.dtype)
+    longer[:n] = array[:n]
+    return longer
 
 
 class Table:
@@ -57,7 +69,7 @@ class Table:
         self.keys = np.zeros(_START, np.uint64)
         self.rows: Floats = np.zeros((_START, width))
         self.dirty = np.zeros(_START, np.uint8)
-        self._index = np.zeros(4 * _START, np.int64)
+        self._index = np.zeros(_SPARE * _START, np.int32)
 
     def reserve(self, more: int) -> None:
         """Make room for `more` new entities."""
@@ -67,13 +79,11 @@ class Table:
             return
         while capacity < need:
             capacity *= 2
-        self.keys = np.concatenate([self.keys, np.zeros(capacity - self.keys.size, np.uint64)])
-        self.rows = np.concatenate([self.rows, np.zeros((capacity - self.rows.shape[0], self.width))])
-        self.dirty = np.concatenate([self.dirty, np.zeros(capacity - self.dirty.size, np.uint8)])
+        self.keys, self.rows, self.dirty = (_grown(a, capacity, self.n) for a in (self.keys, self.rows, self.dirty))
         self._reindex()
 
     def _reindex(self) -> None:
-        self._index = np.zeros(4 * self.keys.size, np.int64)
+        self._index = np.zeros(_SPARE * self.keys.size, np.int32)
         keys = self.keys[: self.n].copy()
         _insert(keys, np.ones(self.n, np.uint8), self._index, self.keys, 0)
 
