@@ -22,7 +22,7 @@ from headwater.runtime.settings import Settings
 from headwater.store.checkpoint import Checkpoints
 from headwater.store.view import ViewWriter
 
-STEP, SAVES = 4_096, 4
+STEP, SAVES = 1_000, 4  # as many events as one request of the other rows brings
 
 
 def actions(users: Ints, seq: int) -> Batch:

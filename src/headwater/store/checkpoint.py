@@ -20,7 +20,7 @@ import numpy as np
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
 
-FORMAT = 1
+FORMAT = 2
 _BLOCK_BYTES = 32_768
 _MAP_BYTES = 1 << 36
 
