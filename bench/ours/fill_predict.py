@@ -41,10 +41,10 @@ def main(state: Path, out: Path, n: int) -> None:
     done.set()
     learner.run(done)
     weights = learner.fold.models["good"].learner
-    w, stats = weights.weights[: D + 1, 0], weights.stats
-    scale = np.sqrt(stats[:, 2])
+    w, stats = weights.weights[: D + 1], weights.stats
+    scale = np.sqrt(stats[2])
     coef = w[1:] / scale
-    facts = {"coef": coef.tolist(), "intercept": float(w[0] - (coef * stats[:, 1]).sum()), "rows": xs.tolist()}
+    facts = {"coef": coef.tolist(), "intercept": float(w[0] - (coef * stats[1]).sum()), "rows": xs.tolist()}
     out.write_text(json.dumps(facts))
     learner.close()
     log.close()

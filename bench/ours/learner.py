@@ -22,7 +22,7 @@ def learnt(xs: np.ndarray, ys: np.ndarray) -> LinearState:
     none, out = np.zeros((BLOCK, 0), np.int64), np.empty(BLOCK)
     for at in range(0, len(ys), BLOCK):
         x, y = xs[at : at + BLOCK], ys[at : at + BLOCK]
-        learn_rows(state.weights, state.stats, state.counts, x, none[: len(y)], y, state.params, out[: len(y)])
+        learn_rows(state.weights, state.squares, state.stats, state.counts, x, none[: len(y)], y, state.params, out[: len(y)])
     return state
 
 
@@ -34,7 +34,7 @@ def main(n: int, out: Path) -> None:
     for _ in range(REPEAT):  # the same examples, anew: one pass is too short to time
         state = learnt(xs, ys)
     used = watch.read()
-    out.write_bytes(np.ascontiguousarray(state.weights[: D + 1, 0]).tobytes())
+    out.write_bytes(np.ascontiguousarray(state.weights[: D + 1]).tobytes())
     say("headwater", "numba", "numpy", **used, n=n * REPEAT)
 
 

@@ -98,7 +98,7 @@ class Oracle:
         self.model = self.app.models["m"]
         self.squared = self.model.learner.loss == "squared"
         self.state = LinearState(self.model.learner, 1, len(self.model.twins))
-        self.twins = {name: (np.zeros(self.state.weights.shape[0]), np.zeros((1, 3))) for name in self.model.twins}
+        self.twins = {name: (np.zeros(self.state.weights.shape[0]), np.zeros((4, 1))) for name in self.model.twins}
         self.rules: dict[str, Publish] = {"": self.model.versions, **self.model.twins}
         self.next = {name: r.every_labels or r.once_scored if not r.every_ms else None for name, r in self.rules.items()}
         self.ring: list[Question] = []
@@ -145,7 +145,7 @@ class Oracle:
                 self.next[name] = following
                 self.due.append((name, seq, time))
                 if name:
-                    self.twins[name] = (self.state.weights[:, 0].copy(), self.state.stats.copy())
+                    self.twins[name] = (self.state.weights.copy(), self.state.stats.copy())
 
     def told(self, time: int, seq: int, event: Any) -> None:
         y = None if event.y is None else float(event.y if self.squared else event.y > 0.5)
@@ -172,7 +172,7 @@ class Oracle:
             held[1] += y
         self.judged.append([question.seq, question.time, y, kind, seq, *question.scores])
         s, out = self.state, np.zeros(1)
-        learn_rows(s.weights, s.stats, s.counts, question.x, question.c, np.array([y]), s.params, out)
+        learn_rows(s.weights, s.squares, s.stats, s.counts, question.x, question.c, np.array([y]), s.params, out)
 
     def after(self, base: float) -> str:
         return "none" if np.isnan(base) or self.squared else "yes" if base > 0.5 else "no"
@@ -193,7 +193,7 @@ class Oracle:
             self.model.categories, frame(Ask.schema, [event]), np.array([time]), self.state.base, self.model.learner.bits
         )
         scores = []
-        for weights, stats in ((self.state.weights[:, 0].copy(), self.state.stats), *self.twins.values()):
+        for weights, stats in ((self.state.weights.copy(), self.state.stats), *self.twins.values()):
             out = np.zeros(1)
             score_rows(weights, stats, x, c, self.state.params, out)
             scores.append(float(out[0]))

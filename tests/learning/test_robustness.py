@@ -43,16 +43,16 @@ def test_wild_inputs_are_refused_and_counted_and_everything_stays_finite(spec, r
     refused = 0
     for x1, x2, y, c in rows:
         xs, cs = np.array([[x1, x2]]), np.array([[c]])
-        before = [a.copy() for a in (state.weights, state.stats)]
-        learn_rows(state.weights, state.stats, state.counts, xs, cs, np.array([y]), state.params, out)
+        before = [a.copy() for a in (state.weights, state.squares, state.stats)]
+        learn_rows(state.weights, state.squares, state.stats, state.counts, xs, cs, np.array([y]), state.params, out)
         if is_refused(spec, x1, x2, y):
             refused += 1
-            assert all((a == b).all() for a, b in zip(before, (state.weights, state.stats), strict=True))
+            assert all((a == b).all() for a, b in zip(before, (state.weights, state.squares, state.stats), strict=True))
         assert np.isfinite(out).all()
         assert np.isfinite(out**2).all()
         assert np.isfinite(state.weights).all()
         assert np.isfinite(state.stats).all()
-        score_rows(state.weights[:, 0].copy(), state.stats, xs, cs, state.params, out)
+        score_rows(state.weights.copy(), state.stats, xs, cs, state.params, out)
         assert np.isfinite(out).all()
     assert state.counts[:2].tolist() == [len(rows) - refused, refused]
 
@@ -62,6 +62,7 @@ def test_a_weight_that_would_grow_without_bound_stays_and_is_counted():
     state, out = LinearState(spec, 1, 0), np.zeros(200)
     learn_rows(
         state.weights,
+        state.squares,
         state.stats,
         state.counts,
         np.full((200, 1), 1e90),
@@ -104,16 +105,26 @@ def test_two_categories_on_one_weight_both_count():
     """A collision inside an example: the score has the weight twice, and each of the two takes its step."""
     spec = Linear(loss="squared", optimizer="sgd", eta0=0.1, intercept_eta=0.0, bits=4)
     state, out = LinearState(spec, 0, 0), np.zeros(1)
-    learn_rows(state.weights, state.stats, state.counts, np.zeros((1, 0)), np.array([[3, 3]]), np.ones(1), state.params, out)
-    assert state.weights[3, 0] == 2 * 0.1 * 2
-    score_rows(state.weights[:, 0].copy(), state.stats, np.zeros((1, 0)), np.array([[3, 3]]), state.params, out)
-    assert out[0] == 2 * state.weights[3, 0]
+    learn_rows(
+        state.weights,
+        state.squares,
+        state.stats,
+        state.counts,
+        np.zeros((1, 0)),
+        np.array([[3, 3]]),
+        np.ones(1),
+        state.params,
+        out,
+    )
+    assert state.weights[3] == 2 * 0.1 * 2
+    score_rows(state.weights.copy(), state.stats, np.zeros((1, 0)), np.array([[3, 3]]), state.params, out)
+    assert out[0] == 2 * state.weights[3]
 
 
 def test_layout_of_the_weights():
     state = LinearState(Linear(bits=6), 3, 2)
-    assert (state.base, state.weights.shape, state.twins.shape) == (base_of(3), (1 + 6 + 64, 2), (2, 71))
-    state.weights[:, 0] = np.arange(71)
+    assert (state.base, state.weights.shape, state.twins.shape) == (base_of(3), (1 + 6 + 64,), (2, 71))
+    state.weights[:] = np.arange(71)
     state.publish(1)
     assert state.twins[1].tolist() == list(range(71))
     assert not state.twins[0].any()
@@ -122,5 +133,5 @@ def test_layout_of_the_weights():
     whole[: state.base] = snapshot["dense"]
     whole[state.base + snapshot["hashed_at"]] = snapshot["hashed"]
     assert whole.tolist() == list(range(71))
-    state.weights[0, 0] = -1.0
+    state.weights[0] = -1.0
     assert snapshot["dense"][0] == 0.0  # a copy

@@ -65,6 +65,41 @@ FEATURES: list[Any] = [
 RULES = [hw.every("3h", utc_offset="+1h"), hw.every("1d"), hw.every_labels(2), hw.once(after=4)]
 
 
+SHAPES = [("20m", None), ("1h", None), ("1h", "20m"), ("2h", "40m"), ("3h", "1h")]
+PICK: Any = {hw.sum: Told.y, hw.mean: Side.x, hw.min: Told.y, hw.max: Told.y, hw.variance: Ask.x}
+
+
+@st.composite
+def windows(draw):
+    """A window of any size, panes, value and key: the oldest of the lagging region's events fall out of the small ones."""
+    reading = draw(st.sampled_from(list(PICK)))
+    window, slide = draw(st.sampled_from(SHAPES))
+    value = PICK[reading]
+    keyed = draw(st.booleans()) and value is not Side.x
+    return reading(value, by=(Ask.shop if value is Ask.x else Told.shop) if keyed else None, window=window, slide=slide)
+
+
+@st.composite
+def learners(draw, loss):
+    """Any options that a learner takes."""
+    adagrad = draw(st.booleans())
+    return hw.Linear(
+        loss=loss,
+        bits=4,
+        eta0=draw(st.sampled_from([0.01, 0.3])),
+        optimizer="adagrad" if adagrad else "sgd",
+        forget=draw(st.sampled_from([1.0, 0.9])) if adagrad else 1.0,
+        alpha=draw(st.sampled_from([0.0, 0.1])),
+        power=draw(st.sampled_from([0.5, 1.0])),
+        intercept_eta=draw(st.sampled_from([None, 0.0, 0.1])),
+        l1=draw(st.sampled_from([0.0, 0.0, 0.01])),
+        l2=draw(st.sampled_from([0.0, 0.0, 0.01])),
+        clip_gradient=draw(st.sampled_from([0.5, 1e12])),
+        clip_z=draw(st.sampled_from([2.0, 8.0, float("inf")])),
+        standardize=draw(st.booleans()),
+    )
+
+
 @st.composite
 def models(draw, name):
     itself, loss = draw(st.booleans()), draw(st.sampled_from(["log", "squared"]))
@@ -73,10 +108,12 @@ def models(draw, name):
         value > 0 if loss == "log" else value, join=Ask.id_ if itself else Told.id_, on=Ask.id_,
         within=draw(st.sampled_from(["20m", "2h", "8h"])), missing=draw(st.sampled_from([hw.UNKNOWN, hw.NEGATIVE])),
     )  # fmt: skip
-    features = draw(st.lists(st.sampled_from(FEATURES), min_size=1, max_size=5, unique_by=id))
+    plain = draw(st.lists(st.sampled_from(FEATURES), min_size=1, max_size=5, unique_by=id))
+    windowed = {f.name: f for f in draw(st.lists(windows(), max_size=3))}
+    features = [*plain, *windowed.values()]
     twins = draw(st.dictionaries(st.sampled_from(["t", "u"]), st.sampled_from(RULES), max_size=2))
     by = draw(st.sampled_from([None, Ask.shop if itself else Told.shop]))
-    learner = hw.Linear(loss=loss, bits=4, eta0=0.3, optimizer=draw(st.sampled_from(["sgd", "adagrad"])))
+    learner = draw(learners(loss))
     return hw.Model(
         name,
         on=Ask,
@@ -126,8 +163,11 @@ def logs(draw):
 
 
 def folded(app: App, parts: list[Batch]) -> tuple[Fold, list[Effects]]:
-    fold = Fold(app)
-    return fold, [fold.step(Chunk(fold.seq, part)) for part in parts]
+    fold, effects = Fold(app), []
+    for part in parts:
+        effects.append(fold.step(Chunk(fold.seq, part)))
+        note_cut(fold, last=part is parts[-1])
+    return fold, effects
 
 
 def judged(effects: list[Effects]) -> dict[str, bytes]:
@@ -151,6 +191,15 @@ def due(effects: list[Effects]) -> list[Any]:
 
 
 REACHED: Counter[str] = Counter()
+
+
+def note_cut(fold: Fold, *, last: bool) -> None:
+    """Count what was under way where one batch ended and the next one began."""
+    if last:
+        return
+    REACHED["cuts"] += 1
+    REACHED["cuts with questions pending"] += any(m.report()["questions"]["pending"] for m in fold.models.values())
+    REACHED["cuts with memories kept"] += any(table.n for table in fold.engine.tables)
 
 
 def note(fold: Fold, effects: list[Effects]) -> None:

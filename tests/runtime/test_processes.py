@@ -181,7 +181,7 @@ def score(fold: Fold, flight: str) -> Any:
     first = SCORES + model.n_experts
     xs, cs = row[:, first : first + model.n_numbers].copy(), row[:, first + model.n_numbers :].astype(np.int64)
     out = np.empty(1)
-    score_rows(np.ascontiguousarray(model.learner.weights[:, 0]), model.learner.stats, xs, cs, model.learner.params, out)
+    score_rows(model.learner.weights, model.learner.stats, xs, cs, model.learner.params, out)
     return out[0]
 
 

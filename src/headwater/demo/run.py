@@ -188,7 +188,7 @@ def _score_s(model: Any, repeat: int = 20) -> float:
     first = SCORES + model.n_experts
     xs = np.ascontiguousarray(rows[:, first : first + model.n_numbers])
     cs = rows[:, first + model.n_numbers :].astype(np.int64)
-    weights, out = np.ascontiguousarray(model.learner.weights[:, 0]), np.empty(len(rows))
+    weights, out = model.learner.weights, np.empty(len(rows))
     began = time.thread_time()
     for _ in range(repeat):
         score_rows(weights, model.learner.stats, xs, cs, model.learner.params, out)

@@ -72,6 +72,5 @@ def _score(fold: Fold, flight_id: str) -> float:
     first = SCORES + model.n_experts
     xs, cs = row[:, first : first + model.n_numbers].copy(), row[:, first + model.n_numbers :].astype(np.int64)
     out = np.empty(1)
-    weights = np.ascontiguousarray(model.learner.weights[:, 0])
-    score_rows(weights, model.learner.stats, xs, cs, model.learner.params, out)
+    score_rows(model.learner.weights, model.learner.stats, xs, cs, model.learner.params, out)
     return float(out[0])

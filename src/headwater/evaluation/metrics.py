@@ -23,9 +23,9 @@ _REACH = 20.0  # of the histogram, in log-odds
 
 
 @inline
-def _bin(q: float) -> int:
-    """The histogram's bin of a probability 0 < q < 1."""
-    odds = (np.log(q) - np.log(1.0 - q) + _REACH) * (BINS / (2.0 * _REACH))
+def _bin(log_yes: float, log_no: float) -> int:
+    """The histogram's bin of a probability, from its logarithm and its complement's: logarithms are what judging costs."""
+    odds = (log_yes - log_no + _REACH) * (BINS / (2.0 * _REACH))
     return min(max(int(odds), 0), BINS - 1)
 
 
@@ -48,11 +48,12 @@ def judge(y: float, base: float, scores: Floats, squared: float, sign: float, su
         if squared:
             continue
         q = min(max(p, _EPS), 1.0 - _EPS)
-        sums[e, LOG_LOSS] -= sign * (y * np.log(q) + (1.0 - y) * np.log(1.0 - q))
+        log_yes, log_no = np.log(q), np.log(1.0 - q)
+        sums[e, LOG_LOSS] -= sign * (y * log_yes + (1.0 - y) * log_no)
         said = base if e == last and not np.isnan(base) else p
         right = (said >= YES) == (y >= YES)
         sums[e, CORRECT] += sign * right
-        hist[e, int(y >= YES), _bin(q)] += int(sign)
+        hist[e, int(y >= YES), _bin(log_yes, log_no)] += int(sign)
 
 
 class Metrics:

@@ -84,10 +84,11 @@ def _observe_no_change(table: Floats, base: float, y: float, squared: float) -> 
 
 @inline
 def _settle(
-    row: Floats, y: float, kind: int, by: float, d: int, e: int, weights: Floats, stats: Floats, learnt: Ints, table: Floats,
-    params: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, judged: Floats, n_judged: int,
+    row: Floats, y: float, kind: int, by: float, d: int, e: int, weights: Floats, squares: Floats, stats: Floats, learnt: Ints,
+    table: Floats, params: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints,
+    judged: Floats, n_judged: int, x: Floats, c: Ints, z: Floats,
 ) -> int:  # fmt: skip
-    """Judge every expert on one label, then learn it."""
+    """Judge every expert on one label, then learn it; x, c and z are room for its vector."""
     if kind == CORRECTION:
         judge(row[LABEL], row[BASE], row[SCORES : SCORES + e], params[SQUARED], -1.0, sums, hist)
     row[LABEL] = y
@@ -103,17 +104,21 @@ def _settle(
     out = judged[n_judged]
     out[J_SEQ], out[J_TIME], out[J_LABEL], out[J_KIND], out[J_BY] = row[SEQ], row[TIME], y, kind, by
     out[J_SCORES : J_SCORES + e] = row[SCORES : SCORES + e]
-    x = row[SCORES + e : SCORES + e + d]
-    learn(weights, stats, learnt, x, row[SCORES + e + d :].astype(np.int64), y, params)
+    for j in range(d):
+        x[0, j] = row[SCORES + e + j]
+    for j in range(c.size):
+        c[0, j] = int(row[SCORES + e + d + j])
+    learn(0, weights, squares, stats, learnt, x, c, y, params, z)
     return n_judged + 1
 
 
 @kernel
 def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; the arrays are described in groups
     start: int, stream: Bytes, skip: Bytes, time: Ints, seq0: int, on: int, by: int, xs: Floats, cs: Ints, bases: Floats,
-    on_keys: Hashes, label_keys: Hashes, ys: Floats, weights: Floats, stats: Floats, twins: Floats, twin_stats: Floats,
-    learnt: Ints, params: Floats, rows: Floats, known: Hashes, index: Ints, dirty: Bytes, table: Floats, sums: Floats,
-    hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, alarms: Ints, horizon: Ints, judged: Floats, done: Ints,
+    on_keys: Hashes, label_keys: Hashes, ys: Floats, weights: Floats, squares: Floats, stats: Floats, twins: Floats,
+    twin_stats: Floats, learnt: Ints, params: Floats, rows: Floats, known: Hashes, index: Ints, dirty: Bytes,
+    table: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, alarms: Ints, horizon: Ints,
+    judged: Floats, done: Ints,
 ) -> int:  # fmt: skip
     """Walk rows start .. n of a batch; returns the row before which it stopped, n if at the end.
 
@@ -134,6 +139,7 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
     """
     d, e, n = xs.shape[1], twins.shape[0] + 2, stream.size
     capacity = rows.shape[0]
+    x, c, z = np.empty((1, d)), np.empty((1, cs.shape[1]), np.int64), np.empty(d)
     for i in range(start, n):
         if skip[i]:
             continue
@@ -162,8 +168,8 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
                         kind = FIRST if np.isnan(before) else CORRECTION
                         ints[CORRECTED] += kind
                         done[0] = _settle(
-                            rows[r], ys[i], kind, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist,
-                            panes, pane_hist, ints, judged, done[0],
+                            rows[r], ys[i], kind, float(seq0 + i), d, e, weights, squares, stats, learnt, table, params,
+                            sums, hist, panes, pane_hist, ints, judged, done[0], x, c, z,
                         )  # fmt: skip
                         dirty[r] = 3
         if s == on:
@@ -174,8 +180,8 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
                     ints[EXPIRED] += 1
                     if horizon[2] and not _is_superseded(index, known, r):
                         done[0] = _settle(
-                            rows[r], 0.0, BY_EXPIRY, float(seq0 + i), d, e, weights, stats, learnt, table, params, sums, hist,
-                            panes, pane_hist, ints, judged, done[0],
+                            rows[r], 0.0, BY_EXPIRY, float(seq0 + i), d, e, weights, squares, stats, learnt, table, params,
+                            sums, hist, panes, pane_hist, ints, judged, done[0], x, c, z,
                         )  # fmt: skip
                 _forget(index, known, r)
                 dirty[r] = 3
@@ -184,9 +190,9 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
             r = (ints[HEAD] + ints[SIZE]) % capacity
             row = rows[r]
             row[TIME], row[SEQ], row[LABEL], row[BASE] = float(time[i]), float(seq0 + i), np.nan, bases[i]
-            row[SCORES] = link(predictor(weights[:, 0], stats, xs[i], cs[i], params), params[SQUARED])
+            row[SCORES] = link(predictor(i, weights, stats, xs, cs, params, z), params[SQUARED])
             for t in range(twins.shape[0]):
-                row[SCORES + 1 + t] = link(predictor(twins[t], twin_stats[t], xs[i], cs[i], params), params[SQUARED])
+                row[SCORES + 1 + t] = link(predictor(i, twins[t], twin_stats[t], xs, cs, params, z), params[SQUARED])
             row[SCORES + e - 1] = _no_change(table, bases[i], params[SQUARED])
             for j in range(d):
                 row[SCORES + e + j] = xs[i, j]

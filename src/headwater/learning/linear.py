@@ -119,11 +119,11 @@ class LinearState:
     """The weights of one line and of its twins.
 
     Attributes:
-        weights: float64[n, 2]: weight, sum of squared gradients. Row 0 is the intercept, then numbers, then their
-            missing indicators, then hashed categories.
-        stats: float64[d, 3]: count, mean, variance of each number.
+        weights: float64[n]: the intercept, then numbers, then their missing indicators, then hashed categories.
+        squares: float64[n]: each weight's sum of squared gradients.
+        stats: float64[4, d]: count, mean, variance and 1 / sd of each number.
         twins: float64[t, n]: the weights that each twin was last given.
-        twin_stats: float64[t, d, 3].
+        twin_stats: float64[t, 4, d].
         counts: int64[4]: examples learnt, refused (not finite), weights that would have become non-finite, unused.
     """
 
@@ -132,31 +132,32 @@ class LinearState:
         self.base = base_of(n_numbers)
         n = self.base + (1 << spec.bits)
         self.params = spec.params()
-        self.weights: Floats = np.zeros((n, 2))
-        self.stats: Floats = np.zeros((n_numbers, 3))
+        self.weights: Floats = np.zeros(n)
+        self.squares: Floats = np.zeros(n)
+        self.stats: Floats = np.zeros((4, n_numbers))
         self.twins: Floats = np.zeros((n_twins, n))
-        self.twin_stats: Floats = np.zeros((n_twins, n_numbers, 3))
+        self.twin_stats: Floats = np.zeros((n_twins, 4, n_numbers))
         self.counts: Ints = np.zeros(4, np.int64)
 
     def publish(self, twin: int) -> None:
         """Give a twin the present weights."""
-        self.twins[twin] = self.weights[:, 0]
+        self.twins[twin] = self.weights
         self.twin_stats[twin] = self.stats
 
     def snapshot(self) -> dict[str, Any]:
         """What scoring needs, as copies: most hashed weights are zero, so only the others are listed."""
-        hashed = self.weights[self.base :, 0]
+        hashed = self.weights[self.base :]
         at = np.flatnonzero(hashed)
         return {
-            "dense": self.weights[: self.base, 0].copy(), "hashed_at": at.astype(np.int32), "hashed": hashed[at],
+            "dense": self.weights[: self.base].copy(), "hashed_at": at.astype(np.int32), "hashed": hashed[at],
             "stats": self.stats.copy(),
         }  # fmt: skip
 
     def arrays(self) -> dict[str, Any]:
         """What has to be kept; names are part of the format."""
         return {
-            "weights": self.weights, "stats": self.stats, "twins": self.twins, "twin_stats": self.twin_stats,
-            "counts": self.counts,
+            "weights": self.weights, "squares": self.squares, "stats": self.stats, "twins": self.twins,
+            "twin_stats": self.twin_stats, "counts": self.counts,
         }  # fmt: skip
 
     def restore(self, arrays: dict[str, Any]) -> None:

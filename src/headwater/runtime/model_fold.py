@@ -100,10 +100,10 @@ class ModelFold:
             self._set_alarms()
             at = p.fold_model(
                 at, bound.stream, bound.skip, bound.time, bound.seq, self._on, self._by, xs, cs, bases, on_keys, label_keys, ys,
-                self.learner.weights, self.learner.stats, self.learner.twins, self.learner.twin_stats, self.learner.counts,
-                self.learner.params, self.pending.rows, self.pending.known, self.pending.index, self.pending.dirty,
-                self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes, self.metrics.pane_hist, self.ints,
-                self._alarms, self._horizon, judged, done,
+                self.learner.weights, self.learner.squares, self.learner.stats, self.learner.twins, self.learner.twin_stats,
+                self.learner.counts, self.learner.params, self.pending.rows, self.pending.known, self.pending.index,
+                self.pending.dirty, self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes,
+                self.metrics.pane_hist, self.ints, self._alarms, self._horizon, judged, done,
             )  # fmt: skip
             if at == n:
                 return judged[: done[0]].copy()

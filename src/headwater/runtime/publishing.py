@@ -61,7 +61,7 @@ class Publisher:
             deletes += [question_key(number, key) for key in gone]
             if self._learnt.get(name) != (learnt := int(model.learner.counts.sum())):
                 self._learnt[name] = learnt
-                block = np.concatenate([model.learner.stats.reshape(-1), model.learner.weights[:, 0]])
+                block = np.concatenate([model.learner.stats.reshape(-1), model.learner.weights])
                 puts.append((weights_key(name), block.data))
         if self._is_anew:
             kept = {key for key, _ in puts}

@@ -103,11 +103,11 @@ class ViewAnswerer:
 
 
 def _weights(view: View, line: str, d: int) -> tuple[Floats, Floats]:
-    """Weights float64[n] and statistics float64[d, 3] as published: one block, statistics first."""
+    """Weights float64[n] and statistics float64[4, d] as published: one block, statistics first."""
     block = view.row(weights_key(line))
     if block is None:
         raise Retryable("this line is not published yet", where=line, next_step="Wait until the learner has started.")
-    return block[3 * d :], block[: 3 * d].reshape(d, 3)
+    return block[4 * d :], block[: 4 * d].reshape(4, d)
 
 
 def _shares(
