@@ -27,7 +27,7 @@ def _sources_hash() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {platform.machine()}".encode())
     for path in sorted(_ROOT.rglob("*.py")):
         source = path.read_bytes()
-        if b"@kernel" in source or b"@inline" in source:
+        if b"@kernel" in source or b"@inline" in source:  # and @inlined
             digest.update(str(path.relative_to(_ROOT)).encode() + b"\0" + source + b"\0")
     return digest.hexdigest()[:16]
 
@@ -64,5 +64,5 @@ def inline(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a helper over arrays into its callers: handing an array over costs tens of nanoseconds, this does not."""
+    """Compile a helper over arrays into its callers: handing arrays over costs more than such work; compiling takes longer."""
     return _compile(function, inline="always")

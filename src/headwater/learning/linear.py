@@ -86,7 +86,7 @@ class Linear:
 
     def describe(self) -> dict[str, Any]:
         """The hyper-parameters, for recipes."""
-        return {"learner": "linear/1", **asdict(self)}
+        return {"learner": "linear/2", **asdict(self)}
 
     def params(self) -> Floats:
         """As the kernels take them; see `kernels`."""
