@@ -191,14 +191,15 @@ def _questions(model: ModelFold) -> tuple[Any, Any, Any]:
 
 def _score_s(learner: LinearState, xs: Any, cs: Any) -> float:
     """Processor seconds to score one question."""
-    weights, out = learner.weights[:, 0].copy(), np.zeros(xs.shape[0])
-    return _each(lambda: score_rows(weights, learner.stats, xs, cs, learner.params, out), xs.shape[0])
+    out = np.zeros(xs.shape[0])
+    return _each(lambda: score_rows(learner.weights, learner.stats, xs, cs, learner.params, out), xs.shape[0])
 
 
 def _learn_s(learner: LinearState, xs: Any, cs: Any, ys: Any) -> float:
     """Processor seconds to score one question and learn its label, on a copy of the line."""
-    weights, stats, counts, out = learner.weights.copy(), learner.stats.copy(), learner.counts.copy(), np.zeros(ys.size)
-    return _each(lambda: learn_rows(weights, stats, counts, xs, cs, ys, learner.params, out), ys.size)
+    weights, squares, stats = learner.weights.copy(), learner.squares.copy(), learner.stats.copy()
+    counts, out = learner.counts.copy(), np.zeros(ys.size)
+    return _each(lambda: learn_rows(weights, squares, stats, counts, xs, cs, ys, learner.params, out), ys.size)
 
 
 def _each(run: Callable[[], object], n: int) -> float:
