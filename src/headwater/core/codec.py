@@ -7,6 +7,7 @@ sources and columns; arrays follow in the header's order, so that a reader needs
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -33,7 +34,54 @@ class _Header(msgspec.Struct, array_like=True):
     sizes: list[int]  # bytes of each array, in order
 
 
-_decode_header = msgspec.msgpack.Decoder(_Header).decode
+class _Outline(msgspec.Struct, array_like=True):
+    """A `_Header` of which only what differs from batch to batch is read."""
+
+    n: int
+    names: msgspec.Raw
+    sources: msgspec.Raw
+    frames: msgspec.Raw
+    sizes: list[int]
+
+
+class _Shape:
+    """What batches of the same streams, sources and columns share.
+
+    Attributes:
+        names: Stream names.
+        sources: Source names.
+        frames: Stream, rows, and for each column its name, whether it is text, and whether it has a validity array.
+        dtypes: Of each array, in order.
+    """
+
+    __slots__ = ("dtypes", "frames", "names", "sources")
+
+    def __init__(self, names: list[str], sources: list[str], frames: list[_FrameHeader]) -> None:
+        self.names, self.sources = tuple(names), tuple(sources)
+        self.frames = [(f.stream, f.n, [(name, kind == "str", has) for name, kind, has in f.columns]) for f in frames]
+        self.dtypes = [*_ENVELOPE, *(dtype for f in frames for c in f.columns for dtype in _dtypes_of(c[1], has_valid=c[2]))]
+
+
+_ENVELOPE = tuple(np.dtype(d) for d in (np.uint8, np.int64, np.int64, np.uint16, np.int32, np.uint8))
+_TEXT = (np.dtype(np.int32), np.dtype(np.uint8))
+_VALID = (np.dtype(np.bool_),)
+
+
+def _dtypes_of(kind: str, *, has_valid: bool) -> tuple[np.dtype[Any], ...]:
+    values = _TEXT if kind == "str" else (np.dtype(DTYPES[Kind(kind)]),)
+    return values + _VALID if has_valid else values
+
+
+_decode_outline = msgspec.msgpack.Decoder(_Outline).decode
+_decode_names = msgspec.msgpack.Decoder(list[str]).decode
+_decode_frames = msgspec.msgpack.Decoder(list[_FrameHeader]).decode
+
+
+@lru_cache(maxsize=256)  # a log's chunks differ in their sizes, seldom in their columns
+def _shape(names: bytes, sources: bytes, frames: bytes) -> _Shape:
+    return _Shape(_decode_names(names), _decode_names(sources), _decode_frames(frames))
+
+
 _encode_header = msgspec.msgpack.Encoder().encode
 
 
@@ -69,23 +117,6 @@ def _kind(values: Values) -> str:
     return "str" if isinstance(values, Text) else _KINDS[values.dtype]
 
 
-class _Arrays:
-    """Hands out the arrays of an encoded batch in order."""
-
-    def __init__(self, data: memoryview, sizes: list[int], at: int) -> None:
-        self._data, self._sizes, self._at, self._next = data, sizes, at, 0
-
-    def take(self, dtype: type[Any]) -> Any:
-        size = self._sizes[self._next]
-        array = np.frombuffer(self._data, dtype, size // np.dtype(dtype).itemsize, self._at)
-        self._next += 1
-        self._at += size + -size % 8
-        return array
-
-    def text(self) -> Text:
-        return Text(self.take(np.int32), self.take(np.uint8))
-
-
 def decode(data: bytes | memoryview) -> Batch:
     """The batch that `encode` made; its arrays are read-only views of `data`.
 
@@ -95,20 +126,30 @@ def decode(data: bytes | memoryview) -> Batch:
     view = memoryview(data)
     try:
         (length,) = struct.unpack_from("<I", view)
-        header = _decode_header(view[4 : 4 + length])
-        return _batch(header, _Arrays(view, header.sizes, 4 + length + -(4 + length) % 8))
+        outline = _decode_outline(view[4 : 4 + length])
+        shape = _shape(bytes(outline.names), bytes(outline.sources), bytes(outline.frames))
+        return _batch(outline.n, shape, _arrays(view, shape.dtypes, outline.sizes, 4 + length + -(4 + length) % 8))
     except (struct.error, msgspec.MsgspecError, ValueError, IndexError) as error:
         raise CorruptData(f"an event batch cannot be decoded ({error})", next_step="Run `headwater doctor`.") from error
 
 
-def _batch(header: _Header, arrays: _Arrays) -> Batch:
-    stream, time, arrival = arrays.take(np.uint8), arrays.take(np.int64), arrays.take(np.int64)
-    source, ids = arrays.take(np.uint16), arrays.text()
+def _arrays(data: memoryview, dtypes: list[np.dtype[Any]], sizes: list[int], at: int) -> list[Any]:
+    """Views of the arrays, which lie one after another from `at` on, each at an 8-byte boundary."""
+    arrays = []
+    for dtype, size in zip(dtypes, sizes, strict=True):
+        arrays.append(np.frombuffer(data, dtype, size // dtype.itemsize, at))
+        at += size + -size % 8
+    return arrays
+
+
+def _batch(n: int, shape: _Shape, arrays: list[Any]) -> Batch:
+    stream, time, arrival, source, offsets, ids, *rest = arrays
+    following = iter(rest).__next__
     frames = {}
-    for f in header.frames:
-        columns = {}
-        for name, kind, has_valid in f.columns:
-            values = arrays.text() if kind == "str" else arrays.take(DTYPES[Kind(kind)])
-            columns[name] = Column(values, arrays.take(np.uint8).view(np.bool_) if has_valid else None)
-        frames[f.stream] = Frame(f.n, columns)
-    return Batch(header.n, tuple(header.names), stream, time, arrival, tuple(header.sources), source, ids, frames)
+    for name, n_rows, columns in shape.frames:
+        held = {}
+        for field, is_text, has_valid in columns:
+            values = Text(following(), following()) if is_text else following()
+            held[field] = Column(values, following() if has_valid else None)
+        frames[name] = Frame(n_rows, held)
+    return Batch(n, shape.names, stream, time, arrival, shape.sources, source, Text(offsets, ids), frames)
