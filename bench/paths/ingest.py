@@ -119,7 +119,8 @@ def _counted(syncs: dict[str, int] | None) -> str:
 
 INGEST = Row(
     (Spec("ingest", "x", "higher", 3, 8),), "HTTP, JSON lines of 1,000, acknowledged after sync", "Starlette + SQLite",
-    "The gateway process of `headwater run` alone, default settings: decode, checks, deduplication, checksummed chunk, LMDB "
+    "The gateway process of `headwater run` alone, default settings: decode (plain lines by the compiled "
+    "scanner), checks, deduplication, checksummed chunk, LMDB "
     "commit with full sync (each also writes LMDB's meta page with O_DSYNC, which strace does not count here), one verdict for "
     "each event.",
     "Starlette 1.10 on uvicorn with uvloop and httptools, orjson, a thread for each request, one connection: INSERT OR IGNORE "

@@ -1,7 +1,8 @@
 """JSON bodies to windows: a batch whose row i is event i of the piece, and what became of each event.
 
-The good path is one typed decode of the whole piece. If that fails for an unknown member, the same again with such
-members ignored (and counted); if that fails too, event by event, so that only the bad ones are refused.
+Plain JSON lines are read by the compiled scanner. Else the good path is one typed decode of the whole piece. If that fails
+for an unknown member, the same again with such members ignored (and counted); if that fails too, event by event, so that
+only the bad ones are refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from headwater.ingest.columns import assemble
 from headwater.ingest.examine import examine, is_deeper
 from headwater.ingest.letters import Bad, Letter, letter
 from headwater.ingest.limits import Limits
-from headwater.ingest.shapes import Row, Shapes
+from headwater.ingest.scan import Scanner
+from headwater.ingest.shapes import DEFAULT_SOURCE, Row, Shapes
 from headwater.ingest.splitting import PIECE_BYTES, count_lines, cut_lines, groups, items, lines
 
 FAILURES = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)  # of a decoder; UnicodeDecodeError is a ValueError
@@ -158,9 +160,24 @@ class Decoder:
 
     def __init__(self, shapes: Shapes, limits: Limits) -> None:
         self.shapes, self.limits = shapes, limits
+        self._scanners = {name: Scanner(shape.schema) for name, shape in shapes.by_stream.items()}
+
+    def scanned(self, piece: Piece, stream: str | None, arrival_us: int) -> Window | None:
+        """Plain JSON lines of one stream, read to columns at once; None where the typed decoders must look."""
+        if stream is None or piece.is_array or piece.known is not None:
+            return None
+        batch = self._scanners[stream].batch(piece.text, arrival_us, self.limits.max_event_bytes)
+
+        def refuse(i: int, bad: Bad) -> Letter:
+            limit = self.limits.max_event_bytes
+            return letter(bad, piece.events[i], source=DEFAULT_SOURCE, stream=stream, max_bytes=limit)
+
+        return None if batch is None else Window(batch, {}, refuse)
 
     def window(self, piece: Piece, stream: str | None, arrival_us: int, *, cloud: bool = False) -> Window | None:
         """`decoded`, in columns."""
+        if not cloud and (window := self.scanned(piece, stream, arrival_us)) is not None:
+            return window
         found = self.decoded(piece, stream, arrival_us, cloud=cloud)
         return None if found is None else join(self.shapes, [found])[0]
 

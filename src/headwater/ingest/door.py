@@ -25,6 +25,7 @@ from headwater.ingest.limits import Limits
 from headwater.ingest.reply import Refusal, Reply, answer
 from headwater.ingest.resent import settle_resent
 from headwater.ingest.shapes import Shapes
+from headwater.ingest.splitting import count_lines
 from headwater.ingest.verdicts import Tally
 from headwater.log.protocol import EventLog, Receipt, Verdict
 
@@ -135,6 +136,11 @@ class Door:
         if form is Format.CLOUD_BINARY:
             body = cloudevents.from_binary(body, headers)
         for piece in pieces(body, is_lines=form is Format.LINES):
+            if form is Format.LINES and count_lines(piece.text) > _FEW:
+                window = self._decoder.scanned(piece, stream, arrival_us)
+                if window is not None:
+                    yield window
+                    continue
             found = self._decoder.decoded(piece, stream, arrival_us, cloud=cloud)
             yield found if found is None or found.n <= _FEW else join(self._shapes, [found])[0]
 
