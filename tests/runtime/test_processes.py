@@ -48,6 +48,7 @@ class Story:
         failures: Questions without an answer.
         told: What the supervisor said of its processes.
         pids: Before and after each kill.
+        parents: The processes that the supervisor started, likewise.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Story:
     failures: list[Exception] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     pids: list[dict[str, int]] = field(default_factory=list)
+    parents: list[dict[str, int]] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -84,6 +86,11 @@ def kill(supervisor: Supervisor, role: str) -> None:
     until(lambda: (now := running(folder)) and now.processes[role].pid != before, f"another {role}")
 
 
+def note(made: Story, supervisor: Supervisor) -> None:
+    made.pids.append({child.role: child.pid for child in supervisor.children.values()})
+    made.parents.append({child.role: child.process.pid for child in supervisor.children.values()})
+
+
 @pytest.fixture(scope="module")
 def story(app, tmp_path_factory):
     folder = tmp_path_factory.mktemp("story") / "state"
@@ -96,7 +103,7 @@ def story(app, tmp_path_factory):
         asker.start()
         with Client(supervisor.url) as client:
             for n, part in enumerate(rows[at : at + 60] for at in range(0, len(rows), 60)):
-                made.pids.append({c.role: c.pid for c in supervisor.children.values()})
+                note(made, supervisor)
                 if n in {10, 20}:
                     kill_one = threading.Thread(target=kill, args=(supervisor, "learner" if n == 10 else "gateway"))
                     kill_one.start()
@@ -111,7 +118,7 @@ def story(app, tmp_path_factory):
             end = log_end(folder)
             until(lambda: client.get("/status")["gateway"]["seq"] == end, "all is learnt")
             until(lambda: client.get("/status")["learner"]["sources"]["default"]["applied"] == 2 * N_FLIGHTS, "and said")
-        made.pids.append({c.role: c.pid for c in supervisor.children.values()})
+        note(made, supervisor)
         made.stop.set()
         asker.join()
         assert running(folder).processes["learner"].restarts == 1
@@ -124,6 +131,12 @@ def test_each_process_is_started_again_alone(story):
     first, between, last = story.pids[0], story.pids[15], story.pids[-1]
     assert first["gateway"] == between["gateway"] != last["gateway"]
     assert first["learner"] != between["learner"] == last["learner"]
+
+
+def test_a_killed_learner_has_its_successor_from_a_process_that_had_everything_loaded(story):
+    first, between, last = story.parents[0], story.parents[15], story.parents[-1]
+    assert first["learner"] == between["learner"] == last["learner"]
+    assert first["gateway"] != last["gateway"]
 
 
 def test_no_question_stays_without_an_answer(story):
@@ -198,7 +211,7 @@ def test_every_version_can_be_made_again(app, story):
 
 def test_nothing_is_left_of_a_stopped_one(story):
     assert not (story.folder / RUN_FILE).exists()
-    assert not any(lives(pid) for pids in story.pids for pid in pids.values())
+    assert not any(lives(pid) for pids in story.pids + story.parents for pid in pids.values())
 
 
 def test_a_restart_continues_where_it_stopped(app, story):
@@ -210,4 +223,22 @@ def test_a_restart_continues_where_it_stopped(app, story):
             Supervisor(app, str(SPEC), settings(story.folder)).start()
         with Client(supervisor.url) as client:
             client.send(None, [departure(N_FLIGHTS + i) for i in range(10)])
+    assert supervisor.saved_seq() == log_end(story.folder) == before + 10
+
+
+def test_a_killed_parent_of_the_learner_takes_nothing_with_it(app, story):
+    before = log_end(story.folder)
+    with Supervisor(app, str(SPEC), settings(story.folder)) as supervisor:
+        learner = supervisor.children["learner"]
+        worker, parent = learner.pid, learner.process.pid
+        with Client(supervisor.url) as client:
+            client.send(None, [departure(N_FLIGHTS + 100 + i) for i in range(10)])
+        os.kill(parent, signal.SIGKILL)
+        until(
+            lambda: (now := running(story.folder)) and now.processes["learner"].pid not in {worker, parent}, "another learner"
+        )
+        assert not lives(worker)  # two never write to one state
+        assert learner.process.pid != parent
+        with Client(supervisor.url) as client:
+            until(lambda: client.get("/status")["gateway"]["seq"] == before + 10, "all is learnt")
     assert supervisor.saved_seq() == log_end(story.folder) == before + 10

@@ -1,8 +1,9 @@
 """What a child process of the supervisor runs: `python -m headwater.runtime.process ROLE APP SETTINGS`.
 
 It says on stdout that it is ready, as one JSON line, and stops when its stdin ends: a supervisor that dies takes its
-children with it, however it dies. Imports and kernels, the long part of a start, are loaded by all roles at once; a gateway
-then waits for its line on stdin, which comes when the learner is ready.
+children with it, however it dies. Imports and kernels, the long part of a start, are loaded by all roles at once; each
+then waits for its line on stdin, which a gateway gets when the learner is ready. The learner is forked from what is loaded
+by then, so that one that is killed is followed by another without loading it again (see `forking`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import IO, Any
 from headwater.app import App
 from headwater.core.errors import HeadwaterError
 from headwater.runtime.declared import load_app
+from headwater.runtime.forking import in_fork
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
 from headwater.telemetry.logs import configure
@@ -52,7 +54,16 @@ def when_stdin_ends(stop: Callable[[], None]) -> None:
     threading.Thread(target=watch, daemon=True, name="stdin").start()
 
 
-def learn(app: App, settings: Settings) -> None:
+def learner(app: App, settings: Settings) -> int:
+    from headwater.runtime.learner import Learner  # noqa: F401, PLC0415 - only this role needs it; its forks find it loaded
+
+    warm(app)
+    if not os.read(0, 4096):
+        return 0  # the supervisor is gone
+    return in_fork(lambda: _learn(app, settings), lambda number: say(role="learner", killed=number))
+
+
+def _learn(app: App, settings: Settings) -> int:
     from headwater.log.open import open_log  # noqa: PLC0415 - only this role needs it
     from headwater.runtime.learner import Learner  # noqa: PLC0415
 
@@ -60,7 +71,6 @@ def learn(app: App, settings: Settings) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     when_stdin_ends(stop.set)
-    warm(app)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
     learner = Learner(app, log, settings)
     say(role="learner", ready=True, seq=learner.fold.seq)
@@ -69,9 +79,10 @@ def learn(app: App, settings: Settings) -> None:
     finally:
         learner.close()
         log.close()
+    return 0
 
 
-def gateway(app: App, settings: Settings) -> None:
+def gateway(app: App, settings: Settings) -> int:
     from headwater.runtime.gateway import run_gateway  # noqa: PLC0415
     from headwater.serving.server import Running  # noqa: PLC0415
 
@@ -82,9 +93,10 @@ def gateway(app: App, settings: Settings) -> None:
     warm(app)
     if os.read(0, 4096):  # else the supervisor is gone
         run_gateway(app, settings, ready)
+    return 0
 
 
-ROLES: dict[str, Callable[[App, Settings], None]] = {"learner": learn, "gateway": gateway}
+ROLES: dict[str, Callable[[App, Settings], int]] = {"learner": learner, "gateway": gateway}
 
 
 def main(role: str, app: str, settings: str) -> int:
@@ -92,14 +104,13 @@ def main(role: str, app: str, settings: str) -> int:
     chosen = Settings.model_validate_json(settings)
     configure(chosen.logging.format, level=chosen.logging.level.upper())
     try:
-        ROLES[role](load_app(Path(app)), chosen)
+        return ROLES[role](load_app(Path(app)), chosen)
     except HeadwaterError as error:
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR
     except Exception as error:
         say(role=role, ready=False, error=f"{type(error).__name__}: {error}", kind="fault")
         raise
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -31,7 +33,7 @@ from headwater.store.checkpoint import Checkpoints
 APP_FILE, LOCK_FILE = "app.json", "lock"
 STATE_FORMAT = 1
 _GRACE_S = 30.0
-_BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_BACKOFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _START_S = 120.0  # a first start may compile its kernels
 
 
@@ -41,7 +43,9 @@ class Child:
 
     Attributes:
         role: "learner" or "gateway".
+        process: What was started; a learner is a fork of it.
         facts: What it said when it was ready: pid, url, ...
+        ended: How it ended, each time: an exit code, or minus a signal.
         restarts: How often it was started again.
     """
 
@@ -49,11 +53,14 @@ class Child:
     process: subprocess.Popen[str] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     ready: threading.Event = field(default_factory=threading.Event)
+    ended: SimpleQueue[int] = field(default_factory=SimpleQueue)
     restarts: int = 0
     failed: str = ""
 
     @property
     def pid(self) -> int:
+        if self.ready.is_set():
+            return int(self.facts["pid"])
         return self.process.pid if self.process is not None else 0
 
     def go(self) -> None:
@@ -72,8 +79,15 @@ class Child:
         try:
             self.process.wait(_GRACE_S if self.ready.is_set() else 0)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, with what it forked."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 class Supervisor:
@@ -183,15 +197,18 @@ class Supervisor:
                     self._write_run_file()
                 elif "error" in facts:
                     child.failed = facts["error"]
+                elif "killed" in facts:
+                    child.ready.clear()
+                    child.ended.put(-facts["killed"])
+        # Only now has everybody who could write to the state ended.
+        child.ended.put(process.wait())
 
     def _wait_ready(self, child: Child) -> None:
         deadline = time.monotonic() + _START_S
         while not child.ready.wait(0.05):
-            assert child.process is not None
-            code = child.process.poll()
-            if code is not None and not child.ready.wait(0.2):
+            if not child.ended.empty() and not child.ready.is_set():
                 self.stop()
-                raise Fatal(f"the {child.role} did not start: {child.failed or f'exit code {code}'}")
+                raise Fatal(f"the {child.role} did not start: {child.failed or _reason(child.ended.get())}")
             if time.monotonic() > deadline:
                 self.stop()
                 raise Fatal(f"the {child.role} is not ready after {_START_S:.0f} s", next_step="Look at its messages above.")
@@ -199,19 +216,21 @@ class Supervisor:
     def _watch(self, child: Child) -> None:
         """Restart a process that ends by itself; wait longer each time it does not last."""
         while True:
-            assert child.process is not None
             began = time.monotonic()
-            code = child.process.wait()
+            code = child.ended.get()
             if self._stopping.is_set():
                 return
-            _hang_up(child.process)
             quick = time.monotonic() - began < _BACKOFF_S[-1]
             delay = _BACKOFF_S[min(child.restarts, len(_BACKOFF_S) - 1)] if quick else _BACKOFF_S[0]
             self._on_event(child.role, f"ended with {child.failed or _reason(code)}; starting it again in {delay:g} s")
             if self._stopping.wait(delay):
                 return
             child.restarts += 1
-            self._spawn(child)
+            child.failed = ""
+            assert child.process is not None
+            if child.process.poll() is not None:  # else it has everything loaded, and forks another
+                _hang_up(child.process)
+                self._spawn(child)
             child.go()
 
     def stop(self) -> None:
@@ -228,9 +247,7 @@ class Supervisor:
         """End both at once. What was acknowledged is in the log; the next start folds it."""
         self._stopping.set()
         for child in self.children.values():
-            if child.process is not None:
-                child.process.kill()
-                child.process.wait()
+            child.kill()
         self._release()
 
     def _release(self) -> None:
