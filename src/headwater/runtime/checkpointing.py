@@ -70,6 +70,11 @@ class Checkpointer:
             return False
         return True
 
+    @property
+    def is_saving(self) -> bool:
+        """Whether the last save is still being written; the next would wait for it."""
+        return self._store.is_saving
+
     def wait(self) -> None:
         """Until the last save is on disk.
 

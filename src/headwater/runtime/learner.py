@@ -152,6 +152,8 @@ class Learner:
         self._publish_at_s = ended + max(self._pace.publish_s, 3 * (ended - began))
 
     def _save_is_due(self) -> bool:
+        if self._checkpointer.is_saving:
+            return False  # folding does not wait for the disk; the next save holds more
         events = self.fold.seq - self._checkpointer.seq
         return events >= self._pace.checkpoint_events or self._clock.monotonic_s() - self._saved_s >= self._pace.checkpoint_s
 

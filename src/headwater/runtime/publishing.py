@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headwater.core.batch import Ints
+from headwater.core.batch import Bytes, Ints
 from headwater.core.clock import Clock
+from headwater.core.compiled import kernel
 from headwater.core.errors import DiskFull
+from headwater.core.hashing import Hashes
 from headwater.evaluation.pending import Pending
 from headwater.runtime.fold import Fold
 from headwater.store.view import ViewMeta, Writer, entity_key, question_key, weights_key
@@ -53,7 +55,7 @@ class Publisher:
             return False
         fold, puts, deletes = self._fold, [], []
         for number, table in enumerate(fold.engine.tables):
-            slots = _take(table.dirty[: table.n])
+            slots = _take(table.dirty[: table.n], PUBLISHED)
             puts += [(entity_key(number, int(table.keys[slot])), table.rows[slot].tobytes()) for slot in slots]
         for number, (name, model) in enumerate(fold.models.items()):
             shown, gone = self._shown[name].changes(model.pending)
@@ -106,7 +108,7 @@ class _Shown:
 
     def changes(self, pending: Pending) -> tuple[list[int], list[int]]:
         """Ring rows to show, and keys to take down."""
-        changed = _take(pending.dirty)
+        changed = _take(pending.dirty, PUBLISHED)
         before = set(self._keys.tolist()) if self._keys.size != pending.known.size else set(self._keys[changed].tolist())
         if self._keys.size != pending.known.size:
             self._keys = np.zeros(pending.known.size, np.uint64)
@@ -123,11 +125,26 @@ class _Shown:
         return newest.tolist(), list(gone)
 
 
-def _take(dirty: Any) -> Ints:
-    """Positions whose publish bit is set; clears it."""
-    rows = np.flatnonzero(dirty & PUBLISHED)
-    dirty[rows] &= UNSAVED
-    return rows
+@kernel
+def _flagged(words: Hashes, flags: Bytes, bit: int, out: Ints) -> int:
+    """Places of the flags that have a bit, which is taken from them; `words` are the same flags, eight at a time."""
+    n, any_of = 0, np.uint64(0x0101010101010101) * np.uint64(bit)
+    rest = np.uint8(255 - bit)
+    for w in range(words.size + 1):
+        if w < words.size and not words[w] & any_of:
+            continue
+        for i in range(8 * w, min(8 * w + 8, flags.size)):
+            out[n] = i
+            n += (flags[i] & bit) != 0
+            flags[i] &= rest
+    return n
+
+
+def _take(dirty: Bytes, bit: int) -> Ints:
+    """Ascending places of the flags that have a bit, which is taken from them. Cost: 40 us for a million that have not."""
+    out = np.empty(dirty.size + 1, np.int64)  # the last is where the loop writes what it does not keep
+    n = _flagged(dirty[: dirty.size // 8 * 8].view(np.uint64), dirty, bit, out)
+    return out[:n].copy()
 
 
 def mark_all(fold: Fold) -> None:
@@ -144,20 +161,18 @@ def boot_id() -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Any]]:
-    """(name, array, changed rows or None) of everything a checkpoint keeps; clears the rows' flags."""
+def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Ints | None]]:
+    """(name, array, places of changed rows or None) of everything a checkpoint keeps; clears the rows' flags."""
     for name, array in fold.watermarks.arrays().items():
         yield f"watermarks.{name}", array, None
     yield "tally", fold.engine.tally, None
     for number, table in enumerate(fold.engine.tables):
-        changed = (table.dirty[: table.n] & UNSAVED) > 0
-        table.dirty[: table.n] &= PUBLISHED
+        changed = _take(table.dirty[: table.n], UNSAVED)
         yield f"table.{number}.keys", table.keys[: table.n], changed
         yield f"table.{number}.rows", table.rows[: table.n], changed
     for name, model in fold.models.items():
         for part, array in model.small_arrays().items():
             yield f"model.{name}.{part}", array, None
-        changed = (model.pending.dirty & UNSAVED) > 0
-        model.pending.dirty &= PUBLISHED
+        changed = _take(model.pending.dirty, UNSAVED)
         yield f"model.{name}.pending.known", model.pending.known, changed
         yield f"model.{name}.pending.rows", model.pending.rows, changed

@@ -91,7 +91,7 @@ class Learner(_Section):
     checkpoint_every_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Longest time between two checkpoints of the stream's progress, in seconds; a restart folds the rest again."""
     checkpoint_every_events: Count = 100_000
-    """Largest number of events between two checkpoints."""
+    """Number of events after which a checkpoint is due; a disk that takes longer to write one makes it more."""
     publish_every_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
     idle_after: Duration | None = "10m"

@@ -1,14 +1,16 @@
 """The durable state of a fold, and the rows that leave it, in one transaction.
 
-Arrays are cut into blocks of about 32 KiB; a save writes the blocks that changed, the rows of the outbox and the next
-`seq`, and syncs once. A reader of an older save sees it whole until the new one is there: `kill -9` at any instant leaves
-one or the other.
+Small arrays are cut into blocks of about 32 KiB, of which a save writes those that changed; of large ones, whose kernels
+flag what they change, it appends the changed rows (see `deltas`). With them go the rows of the outbox and the next `seq`,
+and it syncs once. A reader of an older save sees it whole until the new one is there: `kill -9` at any instant leaves one or
+the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ import lmdb
 import msgspec
 import numpy as np
 
+from headwater.core.batch import Ints
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
+from headwater.store import deltas
+from headwater.store.deltas import BLOCK_BYTES, Layers, block_key, rows_in
 
 FORMAT = 2
-_BLOCK_BYTES = 32_768
 _MAP_BYTES = 1 << 36
+_LAYERS = b"layers"
 
 Array = np.ndarray[Any, Any]
 
@@ -47,6 +52,26 @@ class SavedMeta(msgspec.Struct):
 
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(SavedMeta).decode
+_decode_layers = msgspec.msgpack.Decoder(dict[str, Layers]).decode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changed:
+    """Rows of one array that changed since the save before.
+
+    Attributes:
+        array: Its name.
+        dtype: Of its elements.
+        shape: Of the whole array.
+        at: int64[n], ascending places of the rows.
+        rows: The rows.
+    """
+
+    array: str
+    dtype: str
+    shape: tuple[int, ...]
+    at: Ints
+    rows: Array
 
 
 @dataclass(slots=True)
@@ -56,54 +81,62 @@ class Save:
     Attributes:
         meta: Its header.
         blocks: (key, bytes) of changed blocks.
+        changed: Changed rows of the arrays that are saved by row.
         outbox: (stream, key, bytes) of rows that leave the fold; a key written twice stays one row.
     """
 
     meta: SavedMeta
     blocks: list[tuple[bytes, bytes]] = field(default_factory=list)
+    changed: list[Changed] = field(default_factory=list)
     outbox: list[tuple[str, bytes, bytes]] = field(default_factory=list)
-
-
-def _key(name: str, block: int) -> bytes:
-    return name.encode() + b"\0" + block.to_bytes(6, "big")
 
 
 def rows_per_block(array: Array) -> int:
     """How many rows of an array make a block."""
-    row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)) or 1
-    return max(1, _BLOCK_BYTES // row_bytes)
+    return rows_in(BLOCK_BYTES, array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64)))
 
 
 class Differ:
-    """Finds the changed blocks of arrays: by flags where the kernels set them, else by comparing with a copy."""
+    """Gathers what changed of arrays: by flags where the kernels set them, else by comparing with a copy.
+
+    What is gathered lies in memory of the differ's own, which the next `add` of that array uses again: faulting in fresh
+    pages would cost as much as the copy.
+    """
 
     def __init__(self) -> None:
         self._shadows: dict[str, Array] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._buffers: dict[str, Array] = {}
 
-    def add(self, save: Save, name: str, array: Array, changed: Array | None = None) -> None:
-        """Add an array's changed blocks to a save.
+    def add(self, save: Save, name: str, array: Array, changed: Ints | None = None) -> None:
+        """Add what changed of an array to a save; the one before must be on disk.
 
         Args:
             save: The save.
             name: The array's name.
             array: The array; at least one dimension.
-            changed: bool[rows], or None to compare.
+            changed: Ascending places of the changed rows, or None to compare.
         """
+        if changed is not None:
+            rows = self._buffer(name, array, changed.size)
+            np.take(array, changed, axis=0, out=rows, mode="clip")  # "raise" would go through one more copy
+            save.changed.append(Changed(name, array.dtype.str, array.shape, changed, rows))
+            return
         array = np.ascontiguousarray(array)
         per = rows_per_block(array)
         save.meta.arrays[name] = ArrayMeta(array.dtype.str, array.shape, per)
-        whole = self._shapes.get(name) != array.shape
-        self._shapes[name] = array.shape
-        for block in self._blocks(name, array, changed, per, whole=whole and changed is None):
-            save.blocks.append((_key(name, block), array[block * per : (block + 1) * per].tobytes()))
+        for block in self._blocks(name, array, per):
+            save.blocks.append((block_key(name, block), array[block * per : (block + 1) * per].tobytes()))
 
-    def _blocks(self, name: str, array: Array, changed: Array | None, per: int, *, whole: bool) -> Iterator[int]:
-        if changed is not None:
-            yield from np.unique(np.flatnonzero(changed) // per).tolist()
-            return
+    def _buffer(self, name: str, array: Array, n: int) -> Array:
+        found = self._buffers.get(name)
+        if found is None or not n <= found.shape[0] <= max(4 * n, 1024):  # one save of everything must not hold on to it
+            found = self._buffers[name] = np.empty((n + n // 4, *array.shape[1:]), array.dtype)
+        return found[:n]
+
+    def _blocks(self, name: str, array: Array, per: int) -> Iterator[int]:
         shadow = self._shadows.get(name)
         self._shadows[name] = array.copy()
+        whole = shadow is None or shadow.shape != array.shape
         for block in range(-(-array.shape[0] // per)):
             rows = slice(block * per, (block + 1) * per)
             if whole or shadow is None or array[rows].tobytes() != shadow[rows].tobytes():
@@ -127,13 +160,15 @@ class Checkpoints:
         self._blocks = self._env.open_db(b"blocks", create=not readonly) if not readonly else None
         self._pool = ThreadPoolExecutor(1, "checkpoint") if not readonly else None
         self._pending: Future[None] | None = None
+        self._merging: Iterator[None] | None = None
+        self._is_closed = False
 
     def load(self, app: str) -> tuple[SavedMeta, dict[str, Array]] | None:
         """The last save, or None in a fresh directory.
 
         Raises:
             WrongState: It was made by another app or a newer format.
-            CorruptData: A block is missing or has the wrong size.
+            CorruptData: A part is missing or has the wrong size.
         """
         with self._env.begin() as txn:
             found = txn.get(b"meta")
@@ -141,26 +176,25 @@ class Checkpoints:
                 return None
             meta = _decode(found)
             _check(meta, app)
-            return meta, {name: self._array(txn, name, spec) for name, spec in meta.arrays.items()}
+            arrays = {name: self._array(txn, name, spec) for name, spec in meta.arrays.items()}
+            for name, layers in _layers(txn).items():
+                arrays[name] = deltas.load(txn, self._blocks, layers, name)
+            return meta, arrays
 
     def _array(self, txn: lmdb.Transaction, name: str, spec: ArrayMeta) -> Array:
-        out = np.empty(spec.shape, np.dtype(spec.dtype))
-        for block in range(-(-spec.shape[0] // spec.rows_per_block)):
-            part = out[block * spec.rows_per_block : (block + 1) * spec.rows_per_block]
-            value = txn.get(_key(name, block), db=self._blocks)
-            if value is None or len(value) < part.nbytes:
-                raise CorruptData(
-                    "a block of the state is missing", where=f"{name}[{block}]", expected=f"{part.nbytes} bytes",
-                    got="nothing" if value is None else f"{len(value)} bytes", next_step="Run `headwater doctor`.",
-                )  # fmt: skip
-            part[...] = np.frombuffer(value, out.dtype, part.size).reshape(part.shape)
-        return out
+        whole = Layers(spec.dtype, spec.shape, spec.shape[0])
+        return deltas.load(txn, self._blocks, whole, name)
 
     def save(self, save: Save) -> None:
         """Write in the background; waits for the one before. An error of the one before is raised here."""
         self.wait()
         assert self._pool is not None
         self._pending = self._pool.submit(self._write, save)
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether the last save is still being written; `save` would wait for it."""
+        return self._pending is not None and not self._pending.done()
 
     def wait(self) -> None:
         """Until the last save is on disk."""
@@ -173,6 +207,12 @@ class Checkpoints:
             with self._env.begin(write=True) as txn:
                 for key, value in save.blocks:
                     txn.put(key, value, db=self._blocks)
+                layers = _layers(txn)
+                for rows in save.changed:
+                    mine = layers.setdefault(rows.array, Layers(rows.dtype, rows.shape))
+                    mine.shape = rows.shape
+                    deltas.append(txn, self._blocks, mine, rows.array, rows.at, rows.rows)
+                txn.put(_LAYERS, _encode(layers))
                 crashpoint("checkpoint.blocks_put")
                 for stream, key, value in save.outbox:
                     txn.put(stream.encode() + b"\0" + key, value)
@@ -181,6 +221,40 @@ class Checkpoints:
             crashpoint("checkpoint.committed")
         except (lmdb.DiskError, lmdb.MapFullError) as error:
             raise DiskFull("the checkpoint cannot be written", where="state", next_step="Free disk space.") from error
+        if self._merging is None and any(found.should_merge for found in layers.values()):
+            self._merging = self._merge(layers)
+            self._later()
+
+    def _later(self) -> None:
+        """Go on merging after whatever else waits: a save never waits for more than a slice."""
+        if self._pool is not None and not self._is_closed:
+            self._pool.submit(self._go_on)
+
+    def _go_on(self) -> None:
+        assert self._merging is not None
+        try:
+            next(self._merging)
+        except (StopIteration, lmdb.DiskError, lmdb.MapFullError):  # done; or a later save begins again
+            self._merging = None
+        else:
+            self._later()
+
+    def _merge(self, layers: dict[str, Layers]) -> Iterator[None]:
+        """Merge the arrays that are due, one slice and transaction for each `next`."""
+        for name, old in deepcopy(layers).items():
+            if not old.should_merge:
+                continue
+            for rows in deltas.slices(old):
+                with self._env.begin(write=True) as txn:
+                    deltas.merge(txn, self._blocks, old, name, rows)
+                    crashpoint("checkpoint.merging")
+                yield
+            with self._env.begin(write=True) as txn:
+                now = _layers(txn)
+                deltas.merged(txn, self._blocks, now[name], old, name)
+                txn.put(_LAYERS, _encode(now))
+                crashpoint("checkpoint.merged")
+            yield
 
     def outbox(self, stream: str, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """(key, bytes) of a stream's rows in key order, from the first key >= since."""
@@ -209,10 +283,16 @@ class Checkpoints:
         return _decode(found).seq if found else 0
 
     def close(self) -> None:
+        self._is_closed = True
         self.wait()
         if self._pool is not None:
             self._pool.shutdown()
         self._env.close()
+
+
+def _layers(txn: lmdb.Transaction) -> dict[str, Layers]:
+    found = txn.get(_LAYERS)
+    return _decode_layers(found) if found else {}
 
 
 def _unreadable(path: Path, error: lmdb.Error) -> CorruptData:
