@@ -59,6 +59,7 @@ def main(n: int, folder: Path) -> None:
     say(
         "headwater", "lmdb", "numpy", "numba", memory_mb=memory, view_mb=file, pause_ms=1000 * max(*pauses, max(steps) - quiet),
         save_ms=1000 * statistics.median(pauses), step_ms=1000 * quiet, slowest_step_ms=1000 * max(steps),
+        saves=len(pauses),
     )  # fmt: skip
 
 

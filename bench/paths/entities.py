@@ -20,7 +20,7 @@ def _entities(row: Row, size: Size) -> list[Result]:
     found = ([r["memory_mb"] + r["view_mb"] for r in rounds], [r["pause_ms"] for r in rounds])
     facts = {
         "MB of memory": rounds[0]["memory_mb"], "MB of the online view": rounds[0]["view_mb"],
-        "ms of a save": rounds[0]["save_ms"],
+        "ms of a save": rounds[0]["save_ms"], "saves begun": rounds[0]["saves"],
         "ms of a step of 1,000, median and slowest": [rounds[0]["step_ms"], rounds[0]["slowest_step_ms"]],
         "peak MB": rounds[0]["peak_mb"],
     }  # fmt: skip
@@ -48,7 +48,8 @@ ENTITIES_ROW = Row(
     "1 million entities x 20 features online: memory, and the longest pause by a checkpoint", "",
     "20 decayed means of each of a million users: the learner's growth in memory and the online view's file together; then "
     "steps of "
-    "1,000 random users, saved each 100,000 events. The pause is the longest save, or the slowest step beyond the median one "
+    "1,000 random users, saved each 100,000 events where the save before is written. "
+    "The pause is the longest save, or the slowest step beyond the median one "
     "while a save is written, whichever is longer.",
     "One process that folds, publishes and saves as the learner does; saves are written to disk with sync in the background.",
     _entities,
