@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
 from bench.side import say, when_stdin_ends
+from headwater.core.batch import Column
 from headwater.runtime import gateway
 from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
@@ -23,11 +25,24 @@ from headwater.telemetry.logs import configure
 
 
 def keep_decisions(path: Path) -> None:
-    """Have the gateway append its decision records to a file as JSON lines, in groups, unsynced."""
+    """Have the gateway append its decision records in groups, unsynced: as JSON lines, and for Arrow calls as batches."""
     file, encode = path.open("ab", buffering=0), msgspec.json.Encoder().encode_lines
+    batches, schema = (
+        path.with_suffix(".batches").open("ab", buffering=0),
+        pa.schema([("key", pa.string()), ("score", pa.float64())]),
+    )
+    columns = pa.ipc.new_stream(batches, schema)
 
     async def store(group: list[Decision]) -> None:
-        file.write(encode([(d.time_us, d.model, d.version, d.keys, d.scores) for d in group]))
+        lines = []
+        for time_us, model, version, keys, scores in group:
+            if isinstance(keys, Column):
+                about = {"time_us": str(time_us), "model": model, "version": version}
+                batch = pa.record_batch([keys.values.to_arrow(), pa.array(scores)], schema=schema)  # type: ignore[union-attr]
+                columns.write_batch(batch, custom_metadata=about)
+            else:
+                lines.append((time_us, model, version, keys, scores if isinstance(scores, tuple) else list(map(float, scores))))
+        file.write(encode(lines))
 
     vars(gateway)["Options"] = functools.partial(Options, decisions=store)
 

@@ -85,6 +85,17 @@ def test_a_question_in_the_log_is_answered_from_its_stored_vector() -> None:
     assert run.predict("late", order="asked")["predictions"][0]["score"] == first["predictions"][0]["score"]
 
 
+def test_a_recalled_answer_has_the_bits_of_the_general_way() -> None:
+    """By key alone one compiled call scores the bytes in the view; with fields, columns are made and rows are scored."""
+    run = _lived()
+    for i, amount in enumerate((0.0, -3.5, 1e9, 2e100)):  # the last is no number for the learner
+        run.send(Order(order=f"asked-{i}", shop="abc"[i % 3], amount=amount), time=START + (130 + i) * HOUR)
+    for i in range(4):
+        recalled = run.predict("late", order=f"asked-{i}")
+        assert recalled["predictions"][0]["stored"]
+        assert recalled == run.predict("late", order=f"asked-{i}", shop="a")
+
+
 def test_an_unknown_entity_gets_defaults_and_shares_add_up() -> None:
     run = _lived()
     said = run.predict("late", order="new", shop="never seen", amount=1.0, explain=True)["predictions"][0]

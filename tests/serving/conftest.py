@@ -20,7 +20,7 @@ from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.log.protocol import Receipt
 from headwater.serving.gateway import Gateway, Options
 from headwater.serving.limits import Limits
-from headwater.serving.protocol import Answer, Question
+from headwater.serving.protocol import Answer, Question, Recalled
 from headwater.serving.server import Running, serve
 
 DEPARTURE = Schema(
@@ -61,6 +61,9 @@ class FakeAnswerer:
 
     def models(self) -> dict[str, Schema]:
         return {"late": DEPARTURE, "hot": READING}
+
+    def recall(self, model: str, key: Any) -> Recalled | None:
+        return None
 
     def answer(self, model: str, question: Question) -> Answer:
         if not self.published:

@@ -66,4 +66,4 @@ def test_every_answer_of_predict_is_decided_and_kept(sites: Callable[..., Site])
     (one,) = kept
     assert one.version == said["version"]
     assert one.keys == ["f1", "f2"]
-    assert one.scores == [p["score"] for p in said["predictions"]]
+    assert list(one.scores) == [p["score"] for p in said["predictions"]]

@@ -357,4 +357,4 @@ def test_a_field_may_be_called_rows() -> None:
     from headwater.serving.rows import RowForm  # noqa: PLC0415
 
     form = RowForm(Schema("page", (FieldSpec("url", Kind.STR), FieldSpec("rows", Kind.INT)), key="url"), max_rows=10)
-    assert form.decode(b'{"url": "a", "rows": 3}').frame.columns["rows"].to_list() == [3]
+    assert form.decode(b'{"url": "a", "rows": 3}').rows().frame.columns["rows"].to_list() == [3]

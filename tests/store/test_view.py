@@ -53,6 +53,25 @@ def test_rows_come_back_and_go(both: tuple[Writer, Callable[[], Reader]]) -> Non
     assert writer.seq() == 5
 
 
+def test_many_rows_come_back_as_one_by_one(both: tuple[Writer, Callable[[], Reader]]) -> None:
+    writer, reader = both
+    chance = np.random.default_rng(3)
+    known = chance.integers(0, 2**63, 200).astype(np.uint64) * np.uint64(2)  # beyond 2^63 too
+    rows = chance.normal(size=(200, 3))
+    for key in (entity_key, question_key):
+        writer.publish(ViewMeta(seq=1), [(key(4, k), r.tobytes()) for k, r in zip(known.tolist(), rows, strict=True)])
+    asked = np.concatenate([known[chance.integers(0, 200, 300)], np.array([0, 1, 2**64 - 1], np.uint64)])
+    chance.shuffle(asked)
+    with reader().open() as view:
+        for table, key in ((b"e", entity_key), (b"q", question_key)):
+            found, there = view.rows(4, asked, 3, table)
+            for i, k in enumerate(asked.tolist()):
+                one = view.row(key(4, k))
+                assert there[i] == (one is not None)
+                assert found[i].tolist() == ([0.0] * 3 if one is None else one.tolist())
+            assert not view.rows(5, asked, 3, table)[1].any()
+
+
 def test_clear_forgets_everything_and_goes_on(tmp_path: Path) -> None:
     """Dropping LMDB's main database corrupted later commits; deleting row by row does not."""
     writer = ViewWriter(tmp_path)

@@ -5,7 +5,7 @@ The plan is pure description; `engine` runs it over the log, `serving` runs the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,13 +42,13 @@ class TablePlan:
     ranges: Ints
     keepers: tuple[tuple[Keeper, int, int], ...]  # (keeper, offset, parts)
 
-    def for_reading(self) -> TablePlan:
-        """The same table with its reads only."""
-        kept = self.ops[:, k.ACTION] == 0
-        return TablePlan(
-            self.name, self.width, self.keys, self.ops[kept], self.params[kept],
-            np.searchsorted(self.ops[kept, k.STREAM], np.arange(self.ranges.size)).astype(np.int64), self.keepers,
-        )  # fmt: skip
+    def for_reading(self, stream: int, outputs: Container[int]) -> TablePlan:
+        """The same table with the reads of one stream's events into these output columns only."""
+        ops = self.ops
+        reads = (ops[:, k.ACTION] == 0) & (ops[:, k.STREAM] == stream)
+        kept = np.flatnonzero(reads & np.array([int(out) in outputs for out in ops[:, k.OUT]], np.bool_))
+        ranges = np.searchsorted(ops[kept, k.STREAM], np.arange(self.ranges.size)).astype(np.int64)
+        return TablePlan(self.name, self.width, self.keys, ops[kept], self.params[kept], ranges, self.keepers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

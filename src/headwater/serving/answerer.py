@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from headwater.features.reading import FeatureReader
 from headwater.learning.kernels import score_rows, share_rows
 from headwater.learning.linear import Linear, base_of
 from headwater.learning.vectors import category_matrix, number_matrix
-from headwater.serving.protocol import Answer, Question
+from headwater.serving.protocol import Answer, Question, Recalled
+from headwater.serving.recalling import namer, score_stored
 from headwater.store.view import Reader, View, weights_key
 
 
@@ -55,10 +57,13 @@ class ViewAnswerer:
 
     def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str) -> None:
         self._served, self._view, self._app = served, view, app
-        self._readers = {name: FeatureReader(plan, s.schema.stream) for name, s in served.items()}
+        self._asked = {name: _Asked(name, s) for name, s in served.items() if s.join.spec.name == s.schema.key}
+        self._params = {name: s.learner.params() for name, s in served.items()}
+        self._models = {name: s.schema for name, s in served.items()}
+        self._readers = {name: FeatureReader(plan, s.schema.stream, s.columns) for name, s in served.items()}
 
     def models(self) -> dict[str, Schema]:
-        return {name: s.schema for name, s in self._served.items()}
+        return self._models
 
     def status(self) -> dict[str, object]:
         with self._view.open() as view:
@@ -66,15 +71,32 @@ class ViewAnswerer:
                 **view.status(), "seq": view.meta.seq, "time_ms": view.meta.time_ms, "published_us": view.meta.published_us,
             }  # fmt: skip
 
+    def recall(self, model: str, key: Any) -> Recalled | None:
+        asked = self._asked.get(model)
+        if asked is None or key is None:
+            return None
+        with self._view.open() as view:
+            row = view.row(asked.name(key))
+            if row is None:
+                return None
+            self._check(view)
+            block = view.row(asked.weights)
+            if block is None:
+                raise _unpublished(model)
+            return Recalled(model, view.meta.seq, score_stored(block, row, asked.skip, asked.d, asked.params))
+
+    def _check(self, view: View) -> None:
+        if view.meta.app != self._app:
+            raise Retryable("the learner is publishing another app", where="view", next_step="Restart the gateway.")
+
     def answer(self, model: str, question: Question) -> Answer:
         served = self._served[model]
         with self._view.open() as view:
-            if view.meta.app != self._app:
-                raise Retryable("the learner is publishing another app", where="view", next_step="Restart the gateway.")
+            self._check(view)
             weights, stats = _weights(view, model, len(served.columns))
             xs, cs, stored = self._vectors(view, model, served, question)
             score = np.empty(xs.shape[0])
-            params = served.learner.params()
+            params = self._params[model]
             score_rows(weights, stats, xs, cs, params, score)
             shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
             return Answer(model, view.meta.seq, score, stored, shares)
@@ -102,11 +124,23 @@ class ViewAnswerer:
         )
 
 
+class _Asked:
+    """What recalling needs of a model, worked out once."""
+
+    def __init__(self, line: str, served: Served) -> None:
+        self.name, self.weights = namer(served.number, served.join), weights_key(line)
+        self.skip, self.d, self.params = SCORES + served.n_experts, len(served.columns), served.learner.params()
+
+
+def _unpublished(line: str) -> Retryable:
+    return Retryable("this line is not published yet", where=line, next_step="Wait until the learner has started.")
+
+
 def _weights(view: View, line: str, d: int) -> tuple[Floats, Floats]:
     """Weights float64[n] and statistics float64[4, d] as published: one block, statistics first."""
     block = view.row(weights_key(line))
     if block is None:
-        raise Retryable("this line is not published yet", where=line, next_step="Wait until the learner has started.")
+        raise _unpublished(line)
     return block[4 * d :], block[: 4 * d].reshape(4, d)
 
 

@@ -94,8 +94,7 @@ def _rows(form: RowForm, table: pa.Table) -> Rows:
         for s in form.specs
     }
     rows = Frame(n, columns)
-    keys = columns[key].to_list()
-    return Rows(rows, frozenset(given), keys, None if time is None else _time(time), None if ids is None else _ids(ids))
+    return Rows(rows, frozenset(given), columns[key], None if time is None else _time(time), None if ids is None else _ids(ids))
 
 
 def _column(spec: FieldSpec, array: pa.Array) -> Column:
@@ -111,6 +110,8 @@ def _column(spec: FieldSpec, array: pa.Array) -> Column:
 
 
 def _cast(name: str, array: pa.Array, target: pa.DataType) -> pa.Array:
+    if array.type == target:
+        return array
     try:
         return pc.cast(array, target)
     except pa.ArrowInvalid:

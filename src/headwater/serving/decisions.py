@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
+from headwater.core.batch import Column, Floats
 from headwater.telemetry.metrics import Metrics
 
 _log = structlog.stdlib.get_logger("headwater.serving")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One call's answer.
 
     Attributes:
         time_us: When it was given, us since 1970 UTC.
         model: The model that was asked.
         version: `line@seq`.
-        keys: The key of each row.
-        scores: The score of each row.
+        keys: The key of each row; of an Arrow call, its column as it came.
+        scores: The score of each row; of many rows, float64[n].
     """
 
     time_us: int
     model: str
     version: str
-    keys: Sequence[Any]
-    scores: Sequence[float]
+    keys: Sequence[Any] | Column
+    scores: Sequence[float] | Floats
 
 
 Store = Callable[[list[Decision]], Awaitable[None]]

@@ -23,6 +23,7 @@ from headwater.core.clock import Clock, SystemClock
 from headwater.core.errors import Retryable, nearest
 from headwater.core.schema import Schema
 from headwater.log.protocol import Receipt
+from headwater.serving.arrow import CONTENT_TYPE as ARROW
 from headwater.serving.bodies import BodyReader, Disconnected
 from headwater.serving.decisions import Decision, DecisionLog, Store
 from headwater.serving.freshness import Follower
@@ -171,15 +172,15 @@ class Gateway:
         return await self._reader.read(headers, receive)
 
     async def _predict(self, model: str, scope: Scope, headers: Headers, body: bytes) -> Reply:
-        call = self._predictor.predict
-        if len(body) <= self.limits.inline_bytes:
-            reply, answered = call(model, body, content_type(headers), scope["query_string"])
+        call, kind = self._predictor.predict, content_type(headers)
+        if len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes):
+            reply, answered = call(model, body, kind, scope["query_string"])
         else:
-            reply, answered = await asyncio.to_thread(call, model, body, content_type(headers), scope["query_string"])
+            reply, answered = await asyncio.to_thread(call, model, body, kind, scope["query_string"])
         self._predictor.keep(answered)
         if self._decisions is not None:
             now_us = self._options.clock.now_us()
-            self._decisions.add(Decision(now_us, model, answered.version, answered.rows.keys, answered.scores))
+            self._decisions.add(Decision(now_us, model, answered.version, answered.keys, answered.scores))
         return reply
 
     async def _submit(self, stream: str | None, headers: Headers, body: bytes) -> Reply:

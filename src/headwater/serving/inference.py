@@ -117,13 +117,13 @@ def _check_version(wanted: str, live: str, *, exact: bool) -> None:
 
 
 def _answer(call_id: str, answered: Answered, *, binary: bool) -> Reply:
-    score: dict[str, Any] = {"name": "score", "datatype": "FP64", "shape": [len(answered.scores)]}
+    score: dict[str, Any] = {"name": "score", "datatype": "FP64", "shape": [answered.scores.size]}
     raw = b""
     if binary:
-        raw = answered.answer.score.astype("<f8").tobytes()
+        raw = answered.scores.astype("<f8").tobytes()
         score["parameters"] = {"binary_data_size": len(raw)}
     else:
-        score["data"] = answered.scores
+        score["data"] = answered.scores.tolist()
     content = {"model_name": answered.model, "model_version": answered.version, "outputs": [score]}
     if call_id:
         content["id"] = call_id

@@ -20,6 +20,7 @@ class Limits:
         headers: Most headers; then 431.
         rows: Most rows in one question.
         inline_bytes: Larger bodies are answered in a thread, so that they do not hold up others.
+        inline_arrow_bytes: The same for Arrow bodies, which are read twenty times as fast.
         hosts: Names besides the loopback ones under which the gateway may be called, without port.
         pending_rows: Most predicted rows that wait to become events.
         linger_s: How long a predicted row waits for others to share a commit with.
@@ -36,6 +37,7 @@ class Limits:
     headers: int = 64
     rows: int = 100_000
     inline_bytes: int = 64 << 10
+    inline_arrow_bytes: int = 256 << 10
     hosts: frozenset[str] = frozenset()
     pending_rows: int = 100_000
     linger_s: float = 0.002

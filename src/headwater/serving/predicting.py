@@ -6,16 +6,16 @@ short one without leaving the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from prometheus_client import Counter
 
-from headwater.core.batch import Bools, Text
+from headwater.core.batch import Bools, Column, Floats, Text
 from headwater.core.clock import Clock
 from headwater.core.errors import Retryable, nearest
 from headwater.core.schema import Schema
@@ -26,7 +26,7 @@ from headwater.serving.protocol import Answer, Answerer, Question
 from headwater.serving.recording import Recordable, Recorder
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.requests import flags
-from headwater.serving.rows import RowForm, Rows, missing
+from headwater.serving.rows import One, RowForm, Rows, missing
 from headwater.telemetry.metrics import Metrics
 
 SWITCHES = frozenset({"explain", "record"})
@@ -36,6 +36,19 @@ ONLY_KEY = "only the key was given, and no question with it waits for its label 
 FULL = "too many rows are waiting to be recorded"
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Told(NamedTuple):
+    """What a call about one stored question was told; nothing of it will be recorded.
+
+    Attributes:
+        version: `line@seq`.
+    """
+
+    model: str
+    version: str
+    keys: Sequence[Any]
+    scores: Sequence[float]
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +66,17 @@ class Answered:
     rows: Rows
     answer: Answer
     version: str
-    scores: list[float]
-    stored: list[bool]
     chosen: Bools | None = None
     why: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> Sequence[Any] | Column:
+        """The key of each row, as it was given."""
+        return self.rows.keys
+
+    @property
+    def scores(self) -> Floats:
+        return self.answer.score
 
 
 class Predictor:
@@ -78,7 +98,7 @@ class Predictor:
         for model in self._answerer.models():
             self.form(model)
 
-    def predict(self, model: str, body: bytes, content_type: str, query: bytes) -> tuple[Reply, Answered]:
+    def predict(self, model: str, body: bytes, content_type: str, query: bytes) -> tuple[Reply, Answered | Told]:
         """The response to a call; safe to call in any thread. `keep` then records it.
 
         Raises:
@@ -88,6 +108,10 @@ class Predictor:
         form = self.form(model)
         if content_type == JSON or content_type.endswith("+json"):
             rows, encode = form.decode(body), _json
+            if isinstance(rows, One):
+                if not asked.get("explain") and (told := self._recall(model, rows.key)) is not None:
+                    return _json_of_one(told, form.schema.key), told
+                rows = rows.rows()
         elif content_type == arrow.CONTENT_TYPE:
             rows, encode = arrow.decode(form, body, self._limits.rows), _arrow
         else:
@@ -128,19 +152,34 @@ class Predictor:
             answer = self._answerer.answer(model, Question(rows.frame, rows.given, rows.time, explain))
         except Retryable as error:
             raise unavailable(error) from error
-        scores: list[float] = answer.score.tolist()
-        if len(scores) != rows.frame.n or not all(map(isfinite, scores)):
-            self._metrics.nonfinite_scores.labels(model).inc()
-            raise Problem(
-                500,
-                "no-finite-score",
-                "The model gave no finite score",
-                next_step="Tell the operator; the answer was withheld.",
-            )
-        answered = Answered(model, schema, rows, answer, f"{answer.line}@{answer.seq}", scores, answer.stored.tolist())
-        if record and not all(answered.stored):
+        if answer.score.size != rows.frame.n or not np.isfinite(answer.score).all():
+            raise self._no_score(model)
+        answered = Answered(model, schema, rows, answer, f"{answer.line}@{answer.seq}")
+        if record and not answer.stored.all():
             self._judge(answered)
         return answered
+
+    def _recall(self, model: str, key: Any) -> Told | None:
+        """The answer to a stored question, by its key alone."""
+        try:
+            recalled = self._answerer.recall(model, key)
+        except Retryable as error:
+            raise unavailable(error) from error
+        if recalled is None:
+            return None
+        line, seq, score = recalled
+        if not isfinite(score):
+            raise self._no_score(model)
+        return Told(model, f"{line}@{seq}", (key,), (score,))
+
+    def _no_score(self, model: str) -> Problem:
+        self._metrics.nonfinite_scores.labels(model).inc()
+        return Problem(
+            500,
+            "no-finite-score",
+            "The model gave no finite score",
+            next_step="Tell the operator; the answer was withheld.",
+        )
 
     def _judge(self, answered: Answered) -> None:
         """Which rows will be recorded, and why others cannot be."""
@@ -156,11 +195,14 @@ class Predictor:
             answered.why, wanted = dict.fromkeys(answered.why, ONLY_KEY), np.zeros_like(wanted)
         answered.chosen = wanted if wanted.any() else None
 
-    def keep(self, answered: Answered) -> None:
+    def keep(self, answered: Answered | Told) -> None:
         """Count an answer and hand its new rows to the recorder. Call it on the event loop's thread."""
         self.versions[answered.model] = answered.version
         counts = self._counts.get(answered.model) or self._count(answered.model)
-        n, stored = len(answered.stored), sum(answered.stored)
+        if isinstance(answered, Told):
+            counts[1].inc()
+            return
+        n, stored = answered.rows.frame.n, int(answered.answer.stored.sum())
         if stored:
             counts[1].inc(stored)
         if n > stored:
@@ -179,7 +221,7 @@ class Predictor:
 def _recordable(answered: Answered, now_us: int) -> Recordable:
     rows, schema, chosen = answered.rows, answered.schema, answered.chosen
     assert chosen is not None
-    ids = [str(k) if i is None else i for i, k in zip(rows.ids or [None] * len(rows.keys), rows.keys, strict=True)]
+    ids = [str(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
     if rows.frame.n == 1 or chosen.all():
         return Recordable(schema, rows.frame, ids, rows.time, now_us, rows.values)
     picked = np.flatnonzero(chosen)
@@ -188,11 +230,17 @@ def _recordable(answered: Answered, now_us: int) -> Recordable:
     )
 
 
+def _json_of_one(told: Told, key: str) -> Reply:
+    model, version, (value,), (score,) = told
+    prediction = {key: value, "score": score, "stored": True}
+    body = _encode({"model": model, "version": version, "predictions": [prediction]})
+    return Reply(200, body, JSON, {VERSION: version})
+
+
 def _json(answered: Answered) -> Reply:
     key, answer = answered.schema.key, answered.answer
-    predictions: list[dict[str, Any]] = [
-        {key: k, "score": s, "stored": t} for k, s, t in zip(answered.rows.keys, answered.scores, answered.stored, strict=True)
-    ]
+    rows = zip(answered.rows.listed(), answer.score.tolist(), answer.stored.tolist(), strict=True)
+    predictions: list[dict[str, Any]] = [{key: k, "score": s, "stored": t} for k, s, t in rows]
     if answer.shares is not None:
         for prediction, shares in zip(predictions, answer.shares, strict=True):
             prediction["shares"] = shares

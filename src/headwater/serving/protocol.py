@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from headwater.core.batch import Bools, Floats, Frame, Ints
 from headwater.core.schema import Schema
@@ -47,11 +47,26 @@ class Answer:
     shares: list[dict[str, float]] | None = None
 
 
+class Recalled(NamedTuple):
+    """The answer to one stored question; see `Answer`."""
+
+    line: str
+    seq: int
+    score: float
+
+
 class Answerer(Protocol):
     """Computes answers from what the learner has published; safe to call from several threads."""
 
     def models(self) -> dict[str, Schema]:
         """Model name -> the schema of the stream it answers on."""
+
+    def recall(self, model: str, key: Any) -> Recalled | None:
+        """Answer the stored question with this key, as `answer` would and sooner; None where none waits, or none can be told.
+
+        Raises:
+            Retryable: Nothing is published yet.
+        """
 
     def answer(self, model: str, question: Question) -> Answer:
         """Answer all rows from one consistent view.

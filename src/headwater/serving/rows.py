@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from headwater.core.batch import Bools, Frame, Ints, column
+from headwater.core.batch import Bools, Column, Frame, Ints, column
 from headwater.core.errors import nearest
 from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.serving.problems import Problem
@@ -41,7 +41,7 @@ class Rows:
     Attributes:
         frame: The stream's fields; what was left out is null, or the field's default where it has one (as the door does).
         given: The fields that occur in the body.
-        keys: The key of each row, as it was given.
+        keys: The key of each row, as it was given; a column where the rows came as columns.
         time: Event times, ms since 1970 UTC, or None where no row has one.
         ids: The callers' ids of the rows (None where a row has none), or None where no row has one.
         values: A single row's values in the schema's order, where they are at hand.
@@ -49,10 +49,26 @@ class Rows:
 
     frame: Frame
     given: frozenset[str]
-    keys: list[Any]
+    keys: Sequence[Any] | Column
     time: Ints | None = None
     ids: list[str | None] | None = None
     values: Sequence[Any] | None = None
+
+    def listed(self) -> Sequence[Any]:
+        """The keys as Python values."""
+        return self.keys.to_list() if isinstance(self.keys, Column) else self.keys
+
+
+class One:
+    """A single row as it was decoded; its columns are made only where somebody wants them."""
+
+    __slots__ = ("_form", "_row", "_values", "key")
+
+    def __init__(self, form: RowForm, row: Row, values: Sequence[Any], key: Any) -> None:
+        self._form, self._row, self._values, self.key = form, row, values, key
+
+    def rows(self) -> Rows:
+        return self._form.columns(self._row, self._values)
 
 
 class RowForm:
@@ -76,8 +92,8 @@ class RowForm:
         self._key = names.index(schema.key)
         self._makers = [maker(f, repeats=f.name != schema.key) for f in schema.fields]
 
-    def decode(self, body: bytes) -> Rows:
-        """The rows of a body.
+    def decode(self, body: bytes) -> One | Rows:
+        """The rows of a body: one flat object, or several rows in columns.
 
         Raises:
             Problem: 400 for malformed JSON, 422 for a value, member or shape that does not fit, 413 for too many rows.
@@ -93,10 +109,15 @@ class RowForm:
             return self._outer(call)
         return self._single(call)
 
-    def _single(self, row: Row) -> Rows:
+    def _single(self, row: Row) -> One:
         values: Sequence[Any] = self._values(row)
-        if values[self._key] is UNSET:
+        key = values[self._key]
+        if key is UNSET:
             raise self._no_key("$")
+        return One(self, row, values, key)
+
+    def columns(self, row: Row, values: Sequence[Any]) -> Rows:
+        """A single row's columns."""
         if UNSET not in values:
             given = self._all
         else:

@@ -7,12 +7,13 @@ It is not durable and need not be: the durable state is the checkpoint, and a re
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+import struct
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import lmdb
 import msgspec
@@ -24,7 +25,6 @@ from headwater.core.hashing import Hashes
 
 _META = b"m"
 _MAP_BYTES = 1 << 36  # address space, not disk
-_U16 = np.dtype(">u2")
 
 
 class ViewMeta(msgspec.Struct):
@@ -49,14 +49,17 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Vie
 _STATUS = b"s"
 
 
+_name = struct.Struct(">cHQ").pack
+
+
 def entity_key(table: int, key: int) -> bytes:
     """Where an entity's row is."""
-    return b"e" + table.to_bytes(2, "big") + key.to_bytes(8, "big")
+    return _name(b"e", table, key)
 
 
 def question_key(model: int, key: int) -> bytes:
     """Where a waiting question is."""
-    return b"q" + model.to_bytes(2, "big") + key.to_bytes(8, "big")
+    return _name(b"q", model, key)
 
 
 def weights_key(line: str) -> bytes:
@@ -149,30 +152,89 @@ class Writer(Protocol):
 
 
 class View:
-    """One published state; valid inside `ViewReader.open`."""
+    """One published state; valid inside `Reader.open`."""
 
-    def __init__(self, txn: Rows, meta: ViewMeta) -> None:
-        self._txn, self.meta = txn, meta
+    __slots__ = ("_meta", "_txn")
+
+    def __init__(self, txn: Rows, meta: ViewMeta | Any) -> None:
+        self._txn, self._meta = txn, meta
+
+    @property
+    def meta(self) -> ViewMeta:
+        """What the state says of itself; decoded when it is first asked for."""
+        if not isinstance(self._meta, ViewMeta):
+            self._meta = _decode(self._meta)
+        return self._meta
 
     def row(self, key: bytes) -> Floats | None:
         """A row's floats, as a read-only view; None if there is none."""
         found = self._txn.get(key)
-        return None if found is None else np.frombuffer(found, np.float64)
+        return None if found is None else _floats(found)
 
     def rows(self, prefix: int, keys: Hashes, width: int, table: bytes = b"e") -> tuple[Floats, Any]:
-        """Rows of several keys; float64[n, width] and bool[n] (False: none, and the row is zero)."""
-        out, found = np.zeros((keys.size, width)), np.zeros(keys.size, np.bool_)
+        """Rows of several keys; float64[n, width] and bool[n] (False: none, and the row is zero).
+
+        An entity is looked up once, however many rows are about it; questions are nearly all different.
+        """
         head = table + prefix.to_bytes(2, "big")
-        for i, key in enumerate(keys.tolist()):
-            value = self._txn.get(head + key.to_bytes(8, "big"))
-            if value is not None:
-                out[i], found[i] = np.frombuffer(value, np.float64), True
+        if keys.size == 1:
+            row = self.row(head + int(keys[0]).to_bytes(8, "big"))
+            there = np.array([row is not None])
+            return (np.zeros((1, width)) if row is None else row.reshape(1, width).copy()), there
+        out, found = np.zeros((keys.size, width)), np.zeros(keys.size, np.bool_)
+        pairs = self._pairs(_names(head, keys if table == b"q" else np.unique(keys)))
+        if pairs:
+            known, first = np.unique(_keys([name for name, _ in pairs]), return_index=True)
+            rows = np.frombuffer(b"".join([value for _, value in pairs]), np.float64).reshape(-1, width)
+            at = np.minimum(np.searchsorted(known, keys), known.size - 1)
+            found = known[at] == keys
+            out[found] = rows[first[at[found]]]
         return out, found
+
+    def _pairs(self, names: list[bytes]) -> list[tuple[Any, Any]]:
+        """(key, value) of each key that is there, in the order of `names`."""
+        return [(name, value) for name in names if (value := self._txn.get(name)) is not None]
 
     def status(self) -> dict[str, Any]:
         found = self._txn.get(_STATUS)
         status: dict[str, Any] = msgspec.json.decode(bytes(found)) if found else {}
         return status
+
+
+_floats = functools.partial(np.frombuffer, dtype=np.float64)
+
+
+def _names(head: bytes, keys: Hashes) -> list[bytes]:
+    """Each key's name in the view."""
+    names = np.empty((keys.size, 11), np.uint8)
+    names[:, :3] = np.frombuffer(head, np.uint8)
+    names[:, 3:] = keys.astype(">u8").view(np.uint8).reshape(-1, 8)
+    listed: list[bytes] = names.view("V11").ravel().tolist()
+    return listed
+
+
+def _keys(names: list[Any]) -> Hashes:
+    """The other way round."""
+    return np.frombuffer(b"".join(names), np.uint8).reshape(-1, 11)[:, 3:].copy().view(">u8").ravel().astype(np.uint64)
+
+
+class _Snapshot(View):
+    """A view that is a read transaction: leaving it ends the transaction."""
+
+    __slots__ = ()
+
+    _txn: Any
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.abort()
+
+    def _pairs(self, names: list[bytes]) -> list[tuple[Any, Any]]:
+        with self._txn.cursor() as cursor:
+            pairs: list[tuple[Any, Any]] = cursor.getmulti(names)
+        return pairs
 
 
 class ViewReader:
@@ -181,18 +243,18 @@ class ViewReader:
     def __init__(self, path: Path) -> None:
         self._env = _open(path, readonly=False)
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[View]:
+    def open(self) -> _Snapshot:
         """The newest published state.
 
         Raises:
             Retryable: Nothing is published yet.
         """
-        with self._env.begin(buffers=True) as txn:
-            found = txn.get(_META)
-            if found is None:
-                raise Retryable("nothing is published yet", where="view", next_step="Wait until the learner has started.")
-            yield View(txn, _decode(found))
+        txn = self._env.begin(buffers=True)
+        meta = txn.get(_META)
+        if meta is None:
+            txn.abort()
+            raise Retryable("nothing is published yet", where="view", next_step="Wait until the learner has started.")
+        return _Snapshot(txn, meta)
 
     def close(self) -> None:
         self._env.close()
