@@ -167,7 +167,8 @@ ARROW_ROW = Row(
     (Spec("predict-arrow", "x", "higher", 50, 100),), "`/predict`, batches of 1,000 new rows of 20 features",
     "FastAPI + scikit-learn, JSON",
     "The gateway process: an Arrow stream of rows that are not in the log (each is looked for), score, Arrow answer; each "
-    "call's keys, scores and version as one batch to a file, in groups, unsynced; the rows are not recorded as events (`record=false`). 2 connections.",
+    "call's keys, scores and version as one batch to a file, in groups, unsynced; "
+    "the rows are not recorded as events (`record=false`). 2 connections.",
     f"{_PEER}; the same rows as a JSON array, one predict_proba for all, JSON answer; a record of the "
     "decisions to a buffered file.",
     _arrow, ("fastapi",),

@@ -71,8 +71,10 @@ def test_every_row_says_what_each_side_does():
     for each in ROWS:
         assert each.ours
         assert each.theirs
-        assert bool(each.environments) == bool(each.peer)
-        assert all(spec.moonshot > spec.reach if spec.better == "higher" else spec.moonshot < spec.reach for spec in each.specs)
+        assert each.peer or not each.environments
+        for spec in each.specs:
+            beyond = spec.moonshot > spec.reach if spec.better == "higher" else spec.moonshot < spec.reach
+            assert beyond or spec.moonshot == spec.reach == 0  # nothing is better than no failure
 
 
 def test_list(capsys):
