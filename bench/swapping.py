@@ -24,7 +24,8 @@ def factor(seq: int) -> float:
 def base_block() -> Floats:
     """Statistics of the numbers, then weights, as a line is published."""
     chance = np.random.default_rng(8)
-    stats = np.column_stack([np.full(D, 100.0), chance.normal(size=D), chance.uniform(0.5, 2.0, D)])
+    variances = chance.uniform(0.5, 2.0, D)
+    stats = np.stack([np.full(D, 100.0), chance.normal(size=D), variances, 1.0 / np.sqrt(variances)])
     return np.concatenate([stats.reshape(-1), 0.1 * chance.normal(size=base_of(D) + (1 << BITS))])
 
 
@@ -37,11 +38,12 @@ def questions(skip: int) -> Floats:
 
 def score(block: Floats, seq: int, numbers: list[float], slots: list[int]) -> float:
     """What version `seq` says to a question."""
-    by, weights = factor(seq), 3 * D
-    total = float(block[weights]) * by
+    by, weights = factor(seq), 4 * D
+    parts = []
     for j, x in enumerate(numbers):
-        z = (x - float(block[3 * j + 1]) * by) / math.sqrt(float(block[3 * j + 2]) * by)
-        total += float(block[weights + 1 + j]) * by * max(-8.0, min(8.0, z))
+        z = (x - float(block[D + j]) * by) * (float(block[3 * D + j]) * by)
+        parts.append(float(block[weights + 1 + j]) * by * max(-8.0, min(8.0, z)))
+    total = float(block[weights]) * by + ((parts[0] + parts[1]) + (parts[2] + parts[3]))
     for slot in slots:
         total += float(block[weights + slot]) * by
     return 1.0 / (1.0 + math.exp(-total))

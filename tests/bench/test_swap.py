@@ -14,7 +14,7 @@ from headwater.learning.linear import Linear
 
 def _scores(seq: int, n: int) -> list[float]:
     block, rows, out = base_block() * factor(seq), questions(0)[:n], np.empty(n)
-    stats, weights = block[: 3 * D].reshape(D, 3), block[3 * D :]
+    stats, weights = block[: 4 * D].reshape(4, D), block[4 * D :]
     xs, slots = np.ascontiguousarray(rows[:, :D]), rows[:, D:].astype(np.int64)
     score_rows(weights, stats, xs, slots, Linear(bits=21).params(), out)
     return out.tolist()

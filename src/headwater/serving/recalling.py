@@ -25,17 +25,17 @@ def score_stored(block: Floats, row: Floats, skip: int, d: int, params: Floats) 
     """The score of one stored question.
 
     Args:
-        block: float64[3 * d + n], a line as it is published: statistics, then weights.
+        block: float64[4 * d + n], a line as it is published: statistics, then weights.
         row: A stored question: `skip` scores, `d` numbers, then rows of weights of its categories.
         skip: See `row`.
         d: See `row`.
         params: `Linear.params()`.
     """
-    stats, weights = block[: 3 * d].reshape(d, 3), block[3 * d :]
-    slots = np.empty(row.size - skip - d, np.int64)
+    stats, weights = block[: 4 * d].reshape(4, d), block[4 * d :]
+    xs, slots = row[skip : skip + d].reshape(1, d), np.empty((1, row.size - skip - d), np.int64)
     for j in range(slots.size):
-        slots[j] = int(row[skip + d + j])
-    return float(link(predictor(weights, stats, row[skip : skip + d], slots, params), params[SQUARED]))
+        slots[0, j] = int(row[skip + d + j])
+    return float(link(predictor(0, weights, stats, xs, slots, params, np.empty(d)), params[SQUARED]))
 
 
 def namer(model: int, join: FieldRef[object]) -> Callable[[Any], bytes]:
