@@ -30,21 +30,30 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
+@inline
+def _hash_bytes(data: Bytes, start: int, stop: int, seed: np.uint64) -> np.uint64:
+    h = mix(seed + np.uint64(stop - start) + _STEP)
+    word = np.uint64(0)
+    shift = np.uint64(0)
+    for j in range(start, stop):
+        word |= np.uint64(data[j]) << shift
+        shift += np.uint64(8)
+        if shift == np.uint64(64):
+            h = mix((h ^ word) + _STEP)
+            word = np.uint64(0)
+            shift = np.uint64(0)
+    return mix((h ^ word) + _STEP)
+
+
 @kernel
 def _hash_text(offsets: Offsets, data: Bytes, seed: np.uint64, out: Hashes) -> None:
     for i in range(offsets.size - 1):
-        start, stop = offsets[i], offsets[i + 1]
-        h = mix(seed + np.uint64(stop - start) + _STEP)
-        word = np.uint64(0)
-        shift = np.uint64(0)
-        for j in range(start, stop):
-            word |= np.uint64(data[j]) << shift
-            shift += np.uint64(8)
-            if shift == np.uint64(64):
-                h = mix((h ^ word) + _STEP)
-                word = np.uint64(0)
-                shift = np.uint64(0)
-        out[i] = mix((h ^ word) + _STEP)
+        out[i] = _hash_bytes(data, offsets[i], offsets[i + 1], seed)
+
+
+@kernel
+def _hash_one(data: Bytes) -> np.uint64:
+    return _hash_bytes(data, 0, data.size, np.uint64(0))
 
 
 @kernel
@@ -75,6 +84,11 @@ def hash_text(text: Text, seed: int = 0) -> Hashes:
     out = np.empty(len(text), np.uint64)
     _hash_text(text.offsets, text.data, np.uint64(seed), out)
     return out
+
+
+def hash_string(value: str) -> int:
+    """Hash one string as `hash_text` does, without a column for it."""
+    return int(_hash_one(np.frombuffer(value.encode(), np.uint8)))
 
 
 def hash_column(column: Column, seed: int = 0) -> Hashes:

@@ -14,7 +14,8 @@ import numpy as np
 from headwater.core.batch import Floats
 from headwater.core.compiled import kernel
 from headwater.core.expressions import FieldRef
-from headwater.core.hashing import hash_column
+from headwater.core.hashing import hash_column, hash_string
+from headwater.core.schema import Kind
 from headwater.learning.kernels import SQUARED, link, predictor
 from headwater.serving.scalars import maker
 from headwater.store.view import question_key
@@ -40,9 +41,7 @@ def score_stored(block: Floats, row: Floats, skip: int, d: int, params: Floats) 
 
 def namer(model: int, join: FieldRef[object]) -> Callable[[Any], bytes]:
     """A function from a key to where its question is in the view."""
+    if join.spec.kind is Kind.STR:
+        return lambda key: question_key(model, hash_string(key))
     make = maker(join.spec, repeats=False)
-
-    def named(key: Any) -> bytes:
-        return question_key(model, int(hash_column(make(key))[0]))
-
-    return named
+    return lambda key: question_key(model, int(hash_column(make(key))[0]))

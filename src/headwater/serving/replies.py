@@ -19,9 +19,13 @@ class Reply:
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    async def send(self, send: Send) -> None:
-        headers = [(b"content-type", self.content_type.encode("latin-1")), (b"content-length", b"%d" % len(self.body))]
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """The headers as they are sent."""
+        pairs = [(b"content-type", self.content_type.encode("latin-1")), (b"content-length", b"%d" % len(self.body))]
         if self.headers:
-            headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+            pairs += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
+        return pairs
+
+    async def send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.pairs()})
         await send({"type": "http.response.body", "body": self.body})

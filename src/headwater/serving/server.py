@@ -98,7 +98,7 @@ def serve(app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Cal
     listening = bind(host, port)
     limits = app.limits
     config = uvicorn.Config(
-        app, loop="uvloop", http=protocol(limits), ws="none", lifespan="on", interface="asgi3", backlog=_BACKLOG,
+        app, loop="uvloop", http=protocol(limits, app.at_once), ws="none", lifespan="on", interface="asgi3", backlog=_BACKLOG,
         log_config=None, access_log=False, server_header=False, proxy_headers=False, limit_concurrency=limits.connections,
         timeout_keep_alive=round(limits.idle_s), timeout_graceful_shutdown=round(limits.grace_s),
     )  # fmt: skip
