@@ -78,6 +78,28 @@ def test_scanner_agrees_with_the_typed_decoders_on_any_events() -> None:
     assert seen[False]
 
 
+def test_scanner_reads_any_finite_number_as_the_typed_decoders_do() -> None:
+    """Seventeen digits and exponents, as programs print them, and integers of every size: none is left to the others."""
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    spelled = (
+        finite.map(repr) | st.integers(-(2**70), 2**70).map(str) | finite.map("{:e}".format) | finite.map("{:.20f}".format)
+    )
+    scanned = 0
+
+    @settings(max_examples=400)
+    @given(st.lists(spelled, min_size=1, max_size=8))
+    def one(numbers: list[str]) -> None:
+        nonlocal scanned
+        events = [departure(f"d{i}", seats=i, night=True, distance=12321.0) for i in range(len(numbers))]
+        lines = body(events).splitlines()
+        text = b"\n".join(line.replace(b"12321.0", n.encode()) for line, n in zip(lines, numbers, strict=True))
+        assert agrees(text, "departure")
+        scanned += len(numbers)
+
+    one()
+    print(f"{scanned} numbers scanned")
+
+
 @pytest.mark.parametrize("stream", GOOD)
 def test_scanner_agrees_on_mutated_lines(stream: str) -> None:
     seen: Counter[bool] = Counter()
@@ -116,4 +138,5 @@ def test_scanner_agrees_on_odd_numbers(change: bytes) -> None:
     if agrees(text, "departure"):
         assert change in {
             b'"distance": 100.50}', b'"distance": 9007199254740992}', b'"distance": 123456789.123456}',
+            b'"distance": 1e2}', b'"distance": -0}', b'"distance": 9007199254740993}',
         }  # fmt: skip

@@ -1,10 +1,11 @@
 """JSON lines straight to columns, by one compiled pass over the bytes, for lines that have nothing unusual.
 
 One pass finds where each member's value lies; then each column is read from its places, one kernel for each kind. (Kernels
-here call no helpers with arrays: counting references to them would cost more than the reading.) Usual is: flat objects of
-declared members, ASCII text without escapes, integers of fewer than 18 digits, decimals whose digits fit 53 bits, integer
-times. Whatever else occurs, be it wrong or only rare, `Scanner.batch` says None, and the typed decoders read the piece from
-its beginning: they alone decide what is refused and why. What is read here is bit for bit what they would have read.
+here call no helpers with arrays: handing them over would cost more than the reading.) Usual is: flat objects of declared
+members, ASCII text without escapes, integers of up to 18 digits, any decimal (Arrow converts those whose digits do not fit
+53 bits, or with an exponent), integer times. Whatever else occurs, be it wrong or only rare, `Scanner.batch` says None, and
+the typed decoders read the piece from its beginning: they alone decide what is refused and why. What is read here is bit
+for bit what they would have read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.core.batch import Batch, Bytes, Column, Floats, Frame, Ints, Offsets, Text
 from headwater.core.compiled import kernel
@@ -25,12 +28,13 @@ _MAX_DIGITS = 18  # with the point: always fewer than 2**63
 _EXACT = 1 << 53  # up to here an int64 is a float64
 # Such a number divided by such a power is rounded once, hence correctly (Clinger 1990, "How to Read Floating Point Numbers").
 _POWERS = np.array([float(10**k) for k in range(_MAX_DIGITS + 1)])
+_ODD = 255  # decimals of a number that Arrow converts
 _LONGEST = 1 << 30  # places have 32 bits
 _WORDS = np.frombuffer(b"nulltruefalse", np.uint8)
 _ENVELOPE = (FieldSpec("id", Kind.STR), FieldSpec("time", Kind.INT))
 
-_NEWLINE, _SPACE, _QUOTE, _COMMA, _MINUS, _DOT, _COLON = 10, 32, 34, 44, 45, 46, 58
-_ZERO, _NINE, _BACKSLASH, _OPEN, _CLOSE, _DEL = 48, 57, 92, 123, 125, 127
+_NEWLINE, _SPACE, _QUOTE, _PLUS, _COMMA, _MINUS, _DOT, _COLON = 10, 32, 34, 43, 44, 45, 46, 58
+_ZERO, _NINE, _LARGE_E, _BACKSLASH, _SMALL_E, _OPEN, _CLOSE, _DEL = 48, 57, 69, 92, 101, 123, 125, 127
 
 
 Places = npt.NDArray[np.int32]
@@ -130,43 +134,57 @@ def _bools(data: Bytes, starts: Places, stops: Places, nulls: Bytes, out: Bytes)
 
 
 @kernel
-def _numbers(data: Bytes, starts: Places, stops: Places, nulls: Bytes, digits: Ints, n_decimals: Bytes) -> bool:
-    """Plain decimals as their digits and how many of those follow the point; False if one is not plain."""
+def _numbers(data: Bytes, starts: Places, stops: Places, nulls: Bytes, is_float: bool, digits: Ints, n_decimals: Bytes) -> int:  # noqa: C901, PLR0912 - see above
+    """Numbers as their digits and how many of those follow the point; how many are `_ODD` instead, or -1 if one is none."""
+    n_odd = 0
     for i in range(starts.size):
         if nulls[i]:
             continue
-        is_negative = stops[i] > starts[i] and data[starts[i]] == _MINUS
-        first = starts[i] + (1 if is_negative else 0)
-        n = stops[i] - first
-        dot: Any = np.int64(-1)
-        total: Any = np.int64(0)
-        if n < 1 or n > _MAX_DIGITS:
-            return False
-        for j in range(n):
-            byte = np.int64(data[first + j])
+        at, stop = starts[i], stops[i]
+        is_negative = at < stop and data[at] == _MINUS
+        at += is_negative
+        first, dot, total = at, np.int64(-1), np.int64(0)
+        while at < stop:  # digits with at most one point
+            byte = np.int64(data[at])
             if byte == _DOT and dot < 0:
-                dot = j
+                dot = at
             elif _ZERO <= byte <= _NINE:
                 total = total * 10 + (byte - _ZERO)
             else:
-                return False
-        n_whole = n if dot < 0 else dot
-        if n_whole == 0 or dot == n - 1 or (n_whole > 1 and data[first] == _ZERO):
-            return False
-        if is_negative and total == 0:  # a zero with a sign
-            return False
-        digits[i] = -total if is_negative else total
-        n_decimals[i] = 0 if dot < 0 else n - 1 - dot
-    return True
+                break
+            at += 1
+        end = at
+        n_whole = (end if dot < 0 else dot) - first
+        if n_whole == 0 or dot == end - 1 or (n_whole > 1 and data[first] == _ZERO):
+            return -1
+        if at < stop:  # an exponent
+            if data[at] != _SMALL_E and data[at] != _LARGE_E:
+                return -1
+            at += 1
+            if at < stop and (data[at] == _PLUS or data[at] == _MINUS):
+                at += 1
+            n_digits = stop - at
+            while at < stop and _ZERO <= data[at] <= _NINE:
+                at += 1
+            if n_digits == 0 or at < stop:
+                return -1
+        is_below_zero = is_negative and total == 0 and dot >= 0  # -0.0; but -0 is an integer
+        if end < stop or end - first > _MAX_DIGITS or (is_float and total > _EXACT) or is_below_zero:
+            n_odd += 1
+            n_decimals[i] = _ODD
+        else:
+            digits[i] = -total if is_negative else total
+            n_decimals[i] = 0 if dot < 0 else end - 1 - dot
+    return n_odd
 
 
 @kernel
-def _floats(digits: Ints, n_decimals: Bytes, nulls: Bytes, out: Floats) -> bool:
+def _floats(digits: Ints, n_decimals: Bytes, nulls: Bytes, out: Floats) -> None:
     for i in range(digits.size):
-        if digits[i] > _EXACT or digits[i] < -_EXACT:
-            return False
-        out[i] = np.nan if nulls[i] else digits[i] / _POWERS[n_decimals[i]]
-    return True
+        if nulls[i]:
+            out[i] = np.nan
+        elif n_decimals[i] != _ODD:
+            out[i] = digits[i] / _POWERS[n_decimals[i]]
 
 
 @kernel
@@ -182,6 +200,16 @@ def _texts(data: Bytes, starts: Places, stops: Places, nulls: Bytes, offsets: Of
                 at += 1
         offsets[i + 1] = at
     return True
+
+
+@kernel
+def _copy(data: Bytes, starts: Places, stops: Places, offsets: Offsets, out: Bytes) -> None:
+    at = 0
+    for i in range(starts.size):
+        for j in range(starts[i], stops[i]):
+            out[at] = data[j]
+            at += 1
+        offsets[i + 1] = at
 
 
 class Scanner:
@@ -233,9 +261,24 @@ def _column(spec: FieldSpec, data: Bytes, starts: Places, stops: Places) -> Colu
         bools = np.zeros(n, np.uint8)
         return Column(bools, valid) if _bools(data, starts, stops, nulls, bools) else None
     digits, n_decimals = np.zeros(n, np.int64), np.zeros(n, np.uint8)
-    if not _numbers(data, starts, stops, nulls, digits, n_decimals):
-        return None
+    n_odd = _numbers(data, starts, stops, nulls, spec.kind is Kind.FLOAT, digits, n_decimals)
     if spec.kind is Kind.INT:
-        return None if n_decimals.any() else Column(digits, valid)
+        return None if n_odd or n_decimals.any() else Column(digits, valid)
+    if n_odd < 0:
+        return None
     floats = np.empty(n)
-    return Column(floats, valid) if _floats(digits, n_decimals, nulls, floats) else None
+    _floats(digits, n_decimals, nulls, floats)
+    if n_odd:
+        odd = np.flatnonzero(n_decimals == _ODD)
+        floats[odd] = _converted(data, starts[odd], stops[odd])
+        if not np.isfinite(floats[odd]).all():
+            return None
+    return Column(floats, valid)
+
+
+def _converted(data: Bytes, starts: Places, stops: Places) -> Floats:
+    """Numbers that are JSON's, rounded once; what is too large is not finite."""
+    texts = Text(np.zeros(starts.size + 1, np.int32), np.empty(int((stops - starts).sum()), np.uint8))
+    _copy(data, starts, stops, texts.offsets, texts.data)
+    floats: Floats = pc.cast(texts.to_arrow(), pa.float64()).to_numpy()
+    return floats
