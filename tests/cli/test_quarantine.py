@@ -13,7 +13,7 @@ from headwater.log import open_log
 from headwater.log.wake import Doorbell
 from headwater.runtime.config import find, load
 from headwater.runtime.declared import load_app
-from headwater.runtime.learner import BELLS
+from headwater.runtime.places import BELLS
 
 GOOD = {
     "stream": "order",

@@ -20,7 +20,7 @@ from headwater.ingest.client import Client
 from headwater.log.open import open_log
 from headwater.runtime.declared import load_app
 from headwater.runtime.fold import Fold
-from headwater.runtime.learner import STATE
+from headwater.runtime.places import STATE
 from headwater.runtime.runfile import running
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm

@@ -25,7 +25,7 @@ from headwater.registry.catalog import Catalog
 from headwater.runtime.checkpointing import late_rows, restore
 from headwater.runtime.export import export
 from headwater.runtime.fold import Fold
-from headwater.runtime.learner import STATE
+from headwater.runtime.places import STATE
 from headwater.runtime.rebuild import rebuild
 from headwater.runtime.replay import replay
 from headwater.runtime.runfile import RUN_FILE, running

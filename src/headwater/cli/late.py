@@ -33,7 +33,7 @@ def list_(
     from headwater.cli.output import console, print_json, table, utc
     from headwater.runtime.checkpointing import late_rows
     from headwater.runtime.late import late_events
-    from headwater.runtime.learner import STATE
+    from headwater.runtime.places import STATE
     from headwater.store.checkpoint import Checkpoints
 
     with closing(Checkpoints(configured(config, state).settings.state_dir / STATE, readonly=True)) as store:

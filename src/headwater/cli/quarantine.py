@@ -112,7 +112,7 @@ def replay(
     from headwater.ingest import replay as try_again
     from headwater.log.wake import ring
     from headwater.runtime.declared import load_app
-    from headwater.runtime.learner import BELLS
+    from headwater.runtime.places import BELLS
 
     schemas = load_app(app).streams
     repairs = [parse_edit(text) for text in edits or []]

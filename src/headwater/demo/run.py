@@ -30,7 +30,7 @@ from headwater.log.open import open_log
 from headwater.registry.catalog import Catalog
 from headwater.runtime.checkpointing import judged_rows
 from headwater.runtime.declared import load_app
-from headwater.runtime.learner import STATE
+from headwater.runtime.places import STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.supervisor import APP_FILE, Supervisor
 from headwater.runtime.warm import warm

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.core.duration import parse_ms, parse_offset_ms
+from headwater.core.duration import format_ms, parse_ms, parse_offset_ms
 from headwater.core.errors import DeclarationError
 from headwater.core.event import EventType
 from headwater.core.expressions import Expr, FieldRef, TimePart, check, is_condition, is_text, owner, require_expr
@@ -75,6 +75,17 @@ class Keeper:
     slide_ms: int = 0
     n: int = 0
     beta: float = 0.0
+
+    def words(self) -> str:
+        """Everything about it, as a person reads it; equal words, equal keepers."""
+        decay = f"half-life {format_ms(self.half_life_ms)}" if self.half_life_ms else "of all time"
+        span = {
+            Memory.DECAY: decay, Memory.SPREAD: f"spread, {decay}", Memory.LAST: f"last {self.n}",
+            Memory.EWMA: f"beta {self.beta}",
+            Memory.WINDOW: f"window {format_ms(self.size_ms)} by {format_ms(self.slide_ms)}",
+        }[self.memory]  # fmt: skip
+        about = f"{self.value or self.stream + ' events'} by {', '.join(self.by) or 'nothing'}, {span}"
+        return f"{about}, where {self.where}" if self.where else about
 
 
 @dataclass(frozen=True, slots=True, eq=False)

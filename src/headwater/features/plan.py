@@ -6,7 +6,7 @@ The plan is pure description; `engine` runs it over the log, `serving` runs the 
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class TablePlan:
         width: Floats in a row.
         keys: For each key column: (stream, fields) whose hash is the key on that stream's events.
         ops, params, ranges: As `kernels.fold_table` takes them.
+        blocks: What lies in a row: memories that stand or fall together, in words; where they start; their floats.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TablePlan:
     params: Floats
     ranges: Ints
     keepers: tuple[tuple[Keeper, int, int], ...]  # (keeper, offset, parts)
+    blocks: tuple[tuple[str, int, int], ...]
 
     def for_reading(self, stream: int, outputs: Container[int]) -> TablePlan:
         """The same table with the reads of one stream's events into these output columns only."""
@@ -48,7 +50,7 @@ class TablePlan:
         reads = (ops[:, k.ACTION] == 0) & (ops[:, k.STREAM] == stream)
         kept = np.flatnonzero(reads & np.array([int(out) in outputs for out in ops[:, k.OUT]], np.bool_))
         ranges = np.searchsorted(ops[kept, k.STREAM], np.arange(self.ranges.size)).astype(np.int64)
-        return TablePlan(self.name, self.width, self.keys, ops[kept], self.params[kept], ranges, self.keepers)
+        return replace(self, ops=ops[kept], params=self.params[kept], ranges=ranges)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,14 +145,16 @@ class Planner:
         return Plan(tuple(self._schemas), values, tables, dict(self._outputs), tuple(self._copies))
 
     def _table(self, name: str, draft: _Draft) -> TablePlan:
-        clans, places, width = _clans(draft), {}, 0
+        clans, places, width, blocks = _clans(draft), {}, 0, []
         for clan in clans:
+            start = width
             if clan[0].memory is Memory.DECAY:
                 placed, width = _place_clan(clan, width)
                 places.update(placed)
             else:
                 places[clan[0]] = (width, 0, 0)
                 width += self._width(draft, clan[0], draft.keepers[clan[0]])
+            blocks.append((_words(clan, draft), start, width - start))
         rows = [self._read_op(draft, places, *reader) for reader in draft.readers]
         for clan in clans:
             updates = [self._update_op(draft, places, keeper) for keeper in clan]
@@ -161,7 +165,7 @@ class Planner:
         params = np.array([r[1] for r in rows], np.float64).reshape(-1, k.N_PARAMS)
         ranges = np.searchsorted(ops[:, k.STREAM], np.arange(len(self._schemas) + 1)).astype(np.int64)
         kept = tuple((keeper, places[keeper][0], parts) for keeper, parts in draft.keepers.items())
-        return TablePlan(name, width, tuple(draft.keys), ops, params, ranges, kept)
+        return TablePlan(name, width, tuple(draft.keys), ops, params, ranges, kept, tuple(blocks))
 
     def _panes(self, draft: _Draft, keeper: Keeper) -> int:
         """Panes of a ring: enough for the window of the oldest event that may still be counted, or scored."""
@@ -249,6 +253,12 @@ def _place_clan(clan: list[Keeper], start: int) -> tuple[dict[Keeper, _Place], i
         else:
             places[keeper] = (start, weights[keeper.half_life_ms], -1)
     return places, end
+
+
+def _words(clan: list[Keeper], draft: _Draft) -> str:
+    """What a block holds; equal words and widths, equal floats after equal events."""
+    parts = draft.keepers[clan[0]]
+    return " + ".join(keeper.words() for keeper in clan) + (f", parts {parts}" if parts else "")
 
 
 def _own_value(feature: Aggregate, on: str) -> Expr[Any]:

@@ -104,7 +104,8 @@ class Catalog:
         with self._intact():
             new = self._db.execute(f"INSERT INTO versions VALUES ({holes}) ON CONFLICT DO NOTHING", row).rowcount == 1  # noqa: S608
         crashpoint("registry.registered")
-        if not new and (there := self._exact(version.line, version.seq)).sha256 != version.sha256:
+        there = None if new else self.exact(version.line, version.seq)
+        if there is not None and there.sha256 != version.sha256:
             raise Fatal(
                 "the same events gave another model: the fold is not reproducible", where=version.name,
                 expected=there.sha256, got=version.sha256,
@@ -112,8 +113,11 @@ class Catalog:
             )  # fmt: skip
         return new
 
-    def _exact(self, line: str, seq: int) -> Version:
-        return _version(self._db.execute(f"{_SELECT} WHERE line = ? AND seq = ?", (line, seq)).fetchone())
+    def exact(self, line: str, seq: int) -> Version | None:
+        """The version that a line had registered at a place of the log, if it had."""
+        with self._intact():
+            found = self._db.execute(f"{_SELECT} WHERE line = ? AND seq = ?", (line, seq)).fetchone()
+        return None if found is None else _version(found)
 
     def lines(self) -> tuple[str, ...]:
         """Names of all lines that have a version, sorted."""

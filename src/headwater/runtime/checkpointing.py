@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,10 @@ class Checkpointer:
             self._judged.setdefault(model, []).extend(parts)
         self._late.extend(effects.late)
 
-    def save(self) -> bool:
+    def save(self, more: Iterable[tuple[str, bytes, bytes]] = ()) -> bool:
         """Start a save of the state as it is now; it is on disk when the next one starts or after `wait`.
+
+        `more` are rows of the outbox beside those that were gathered: (stream, key, bytes).
 
         Returns False where the one before found the disk full: that one is tried again instead, and nothing is lost.
         """
@@ -50,6 +53,7 @@ class Checkpointer:
         at = fold.seq.to_bytes(8, "big")
         for model, parts in self._judged.items():
             save.outbox.append((f"{JUDGED}.{model}", at, np.concatenate(parts).tobytes()))
+        save.outbox += more
         if self._late:
             save.outbox.append((LATE, at, np.array(self._late, np.int64).tobytes()))
         self._judged, self._late, self.seq = {}, [], fold.seq
@@ -101,16 +105,17 @@ def restore(app: App, store: Checkpoints) -> Fold:
         return fold
     meta, arrays = loaded
     fold.seq = meta.seq
-    fold.watermarks.restore(meta.extra["sources"], _under(arrays, "watermarks."))
+    fold.watermarks.restore(meta.extra["sources"], under(arrays, "watermarks."))
     fold.engine.tally[:] = arrays["tally"]
     for number, table in enumerate(fold.engine.tables):
         table.restore(arrays[f"table.{number}.keys"], arrays[f"table.{number}.rows"])
     for name, model in fold.models.items():
-        model.restore(_under(arrays, f"model.{name}."))
+        model.restore(under(arrays, f"model.{name}."))
     return fold
 
 
-def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+def under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The arrays whose names begin so, by the rest of their names."""
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 

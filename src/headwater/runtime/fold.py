@@ -6,14 +6,15 @@ It reads no clock, no file and no environment. What it returns is acted upon by 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from headwater.app import App
-from headwater.core.batch import Batch, Floats
+from headwater.core.batch import Batch, Column, Floats, Frame, Text, column
+from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.features.engine import Engine, bind
 from headwater.features.watermarks import Watermarks
 from headwater.log.control import ControlEvent, control_events
@@ -34,6 +35,31 @@ class Effects:
     judged: dict[str, list[Floats]] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
+
+
+def as_declared(batch: Batch, streams: Mapping[str, Schema]) -> Batch:
+    """Events of an earlier declaration as the present one reads them: fields that they lack, and whole numbers as decimals."""
+    frames = {name: _frame(rows, streams[name]) if name in streams else rows for name, rows in batch.frames.items()}
+    return batch if all(frames[name] is rows for name, rows in batch.frames.items()) else replace(batch, frames=frames)
+
+
+def _frame(rows: Frame, schema: Schema) -> Frame:
+    odd = [f for f in schema.fields if f.name not in rows.columns or _is_whole(rows.columns[f.name], f)]
+    if not odd:
+        return rows
+    columns = dict(rows.columns)
+    for spec in odd:
+        there = columns.get(spec.name)
+        columns[spec.name] = (
+            column(spec, [spec.default] * rows.n)
+            if there is None
+            else Column(np.asarray(there.values, np.float64), there.valid)
+        )
+    return Frame(rows.n, columns)
+
+
+def _is_whole(there: Column, spec: FieldSpec) -> bool:
+    return spec.kind is Kind.FLOAT and not isinstance(there.values, Text) and there.values.dtype != np.float64
 
 
 class Fold:
@@ -75,6 +101,7 @@ class Fold:
             return
         seq = self.seq + start
         part = batch if stop - start == batch.n else batch.slice(start, stop)
+        part = as_declared(part, self.app.streams)
         bound = bind(self.app.plan, part, seq)
         source = self.watermarks.codes_of_rows(part.sources, part.source, bound.skip)
         bound.behind[:] = self.watermarks.mark(bound.stream, source, bound.time, bound.skip)

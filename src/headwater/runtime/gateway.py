@@ -12,7 +12,7 @@ from headwater.ingest.door import Door
 from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
-from headwater.runtime.learner import BELLS, VIEW
+from headwater.runtime.places import BELLS, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.serving.answerer import ViewAnswerer

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,17 @@ from headwater.core.errors import DiskFull
 from headwater.log.protocol import Chunk, EventLog
 from headwater.log.wake import Doorbell
 from headwater.registry.catalog import Catalog
+from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.idleness import Idleness
 from headwater.runtime.model_fold import Due
+from headwater.runtime.places import BELLS, NEXT, STATE, VIEW
 from headwater.runtime.publishing import Publisher, boot_id
 from headwater.runtime.settings import Settings
 from headwater.runtime.versions import Registrar
 from headwater.store.checkpoint import Checkpoints
 from headwater.store.view import ViewWriter
 
-BELLS, STATE, VIEW = "bells", "state", "view"
 _CHUNK_EVENTS = 4096
 _IDLE_S = 0.5
 
@@ -60,19 +62,33 @@ class Retention:
 
 
 class Learner:
-    """Folds one log into one state directory."""
+    """Folds one log into one state directory.
 
-    def __init__(self, app: App, log: EventLog, settings: Settings, clock: Clock | None = None) -> None:
+    Args:
+        app: The app.
+        log: Its log.
+        settings: Where and how.
+        clock: Measures and stamps.
+        on_level: Given to a learner of a changed app, which folds beside the running one (see `backfill`) and only that: it
+            hears once when nothing waits any more. Until it takes over, the running one registers versions and tends the log.
+    """
+
+    def __init__(
+        self, app: App, log: EventLog, settings: Settings, clock: Clock | None = None,
+        on_level: Callable[[int], None] | None = None,
+    ) -> None:  # fmt: skip
         self._app, self._log, self._clock = app, log, clock or SystemClock()
-        folder = settings.state_dir
+        self._on_level, self._is_beside = on_level, on_level is not None
+        folder = settings.state_dir / NEXT if self._is_beside else settings.state_dir
         self._pace = Pace(
             settings.learner.checkpoint_every_s,
             settings.learner.checkpoint_every_events,
             settings.learner.publish_every_ms / 1000,
         )
-        self._bell = Doorbell(folder / BELLS)
+        self._bell = Doorbell(settings.state_dir / BELLS)
         self._store = Checkpoints(folder / STATE)
         self.fold = restore(app, self._store)
+        remember(folder / STATE, app)
         self._catalog = Catalog(settings.registry_dir)
         self._registrar = Registrar(app, self._catalog)
         self._checkpointer = Checkpointer(self.fold, self._store)
@@ -95,6 +111,7 @@ class Learner:
             if self.catch_up(stop):
                 self._publish()  # nothing waits: what was learnt is shown at once
                 continue
+            self._tell_level()
             if self.fold.seq > self._checkpointer.seq and self._save_is_due():
                 self._save()
             self._register()
@@ -129,8 +146,21 @@ class Learner:
         if self._save_is_due():
             self._save()
 
+    def _tell_level(self) -> None:
+        if self._on_level is not None:
+            self._on_level(self.fold.seq)
+            self._on_level = None
+
     def _register(self) -> None:
-        """Register what is due; where the disk is full it stays due."""
+        """Register what is due; where the disk is full it stays due.
+
+        A learner beside another lets go of what was due before it was level. What is due then stays, so that it is not
+        saved: whoever takes over folds those events again, and registers.
+        """
+        if self._is_beside:
+            if self._on_level is not None:
+                self._unregistered.clear()
+            return
         while self._unregistered:
             cpu_s = time.process_time()
             try:
@@ -167,6 +197,8 @@ class Learner:
 
     def _tend(self) -> None:
         """What is done while nothing waits: idle marks, retention."""
+        if self._is_beside:
+            return
         for batch in self._idleness.marks():
             self._log.append(batch)
         if self._keep.is_bounded:

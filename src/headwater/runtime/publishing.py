@@ -160,12 +160,13 @@ def _take(dirty: Bytes, bit: int) -> Ints:
 _NONE = np.zeros(0, np.int64)
 
 
-def mark_all(fold: Fold) -> None:
-    """Have everything published anew."""
+def mark_all(fold: Fold, *, saved: bool = True) -> None:
+    """Have everything published anew, and, where not `saved`, saved anew too."""
+    bits = PUBLISHED if saved else PUBLISHED | UNSAVED
     for table in fold.engine.tables:
-        table.dirty[: table.n] |= PUBLISHED
+        table.dirty[: table.n] |= bits
     for model in fold.models.values():
-        model.pending.dirty[:] |= PUBLISHED
+        model.pending.dirty[:] |= bits
 
 
 def boot_id() -> str:

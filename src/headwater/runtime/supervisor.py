@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 
 from headwater.app import App
 from headwater.core.errors import Fatal, WrongState
-from headwater.runtime.learner import STATE
+from headwater.runtime.places import STATE
 from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
 from headwater.serving.server import bind

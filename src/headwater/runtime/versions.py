@@ -36,10 +36,15 @@ class Registrar:
     def register(self, due: Due, cost_core_s: float = 0.0) -> Version | None:
         """Register a due version; a twin's publication is none.
 
+        A version that was registered at this place before the app was changed stays the one of that name.
+
         Raises:
             Fatal: The same place in the log gave other bits before: the fold is not reproducible here.
         """
         if due.name != VERSION:
+            return None
+        there = self._catalog.exact(due.model, due.seq)
+        if there is not None and there.recipe["app"] != self._recipes[due.model]["app"]:
             return None
         made = as_version(due, self._recipes[due.model], self._parents.get(due.model), cost_core_s)
         sha256 = self._catalog.artifacts.put(due.arrays, header(made))

@@ -157,7 +157,7 @@ class Checkpoints:
             self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=64, subdir=True, readonly=readonly, max_readers=256)
         except lmdb.Error as error:
             raise _unreadable(path, error) from error
-        self._blocks = self._env.open_db(b"blocks", create=not readonly) if not readonly else None
+        self._blocks = self._env.open_db(b"blocks", create=not readonly)
         self._pool = ThreadPoolExecutor(1, "checkpoint") if not readonly else None
         self._pending: Future[None] | None = None
         self._merging: Iterator[None] | None = None
