@@ -13,6 +13,8 @@ COMMANDS = {
     "init": "init:init",
     "demo": "demo:demo",
     "run": "run:run",
+    "plan": "plan:plan",
+    "apply": "apply:apply",
     "status": "status:status",
     "send": "send:send",
     "predict": "predict:predict",

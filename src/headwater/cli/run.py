@@ -30,6 +30,8 @@ def run(
     Ctrl-C or SIGTERM finishes what is in flight, learns what is in the log and saves; a second one ends at once, which
     loses nothing that was acknowledged.
 
+    Where the app has changed since the state was saved, what is new is folded from the log first; `headwater plan` shows it.
+
     For example:
 
         headwater run app.py
@@ -40,6 +42,7 @@ def run(
 
     from headwater.cli.options import configured
     from headwater.cli.output import console
+    from headwater.runtime.applying import Applier
     from headwater.runtime.declared import load_app
     from headwater.runtime.supervisor import Supervisor
     from headwater.runtime.warm import is_compiled, warm
@@ -48,6 +51,8 @@ def run(
     screen = console()
     supervisor = Supervisor(load_app(app), str(app.resolve()), settings, lambda role, what: screen.print(f"{role} {what}"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    applier = Applier(supervisor)
+    signal.signal(signal.SIGHUP, lambda *_: applier.hear())  # `headwater apply`
     try:
         if not is_compiled():
             with screen.status("compiling the kernels: once, about half a minute"):

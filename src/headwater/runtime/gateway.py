@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from socket import socket
 
 from headwater.app import App
 from headwater.core.clock import SystemClock
@@ -12,7 +13,7 @@ from headwater.ingest.door import Door
 from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
-from headwater.runtime.places import BELLS, VIEW
+from headwater.runtime.places import BELLS, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.serving.answerer import ViewAnswerer
@@ -25,15 +26,24 @@ _HISTORY_MS = 86_400_000
 _TOKEN_CHARS = 20
 
 
-def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) -> None:
+def run_gateway(
+    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False
+) -> None:
     """Serve until stopped.
+
+    Args:
+        app: The app.
+        settings: Where and how.
+        ready: Called once it accepts.
+        listening: A socket to accept from; None binds one.
+        beside: Serve what a learner publishes that is beside the running one.
 
     Raises:
         CannotListen: The port is in use.
     """
     folder, server = settings.state_dir, settings.server
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
-    view = ViewReader(folder / VIEW)
+    view = ViewReader((folder / NEXT if beside else folder) / VIEW)
     clock = SystemClock()
 
     def lag() -> int:
@@ -68,7 +78,7 @@ def run_gateway(app: App, settings: Settings, ready: Callable[[Running], None]) 
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock,
     )  # fmt: skip
     try:
-        serve(Gateway(door, answerer, options), server.host, server.port, ready=ready)
+        serve(Gateway(door, answerer, options), server.host, server.port, ready=ready, listening=listening)
     finally:
         log.close()
         view.close()

@@ -11,21 +11,27 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from headwater.app import App
 from headwater.core.errors import HeadwaterError
+from headwater.runtime.changes import remembered
 from headwater.runtime.declared import load_app
 from headwater.runtime.forking import in_fork
+from headwater.runtime.places import STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
 from headwater.telemetry.logs import configure
 
 EXIT_ERROR = 3
+_YIELD = 10  # a backfill gives way to those who serve
+_TELL_S = 0.5
 
 
 _voice: IO[str] = sys.stdout
@@ -43,20 +49,22 @@ def say(**facts: Any) -> None:
     print(json.dumps({"pid": os.getpid(), **facts}), file=_voice, flush=True)
 
 
-def when_stdin_ends(stop: Callable[[], None]) -> None:
-    """Call `stop` once the supervisor closes our stdin or is gone."""
+def when_stdin_ends(stop: Callable[[], None], leave: Callable[[], None] | None = None) -> None:
+    """Call `stop` once the supervisor closes our stdin or is gone; `leave` when it says so."""
 
     def watch() -> None:
-        while os.read(0, 4096):  # sys.stdin would be locked when the interpreter ends
-            pass
+        while said := os.read(0, 4096):  # sys.stdin would be locked when the interpreter ends
+            if leave is not None and b"leave" in said:
+                leave()
         stop()
 
     threading.Thread(target=watch, daemon=True, name="stdin").start()
 
 
-def learner(app: App, settings: Settings) -> int:
+def learner(app: App, settings: Settings, options: dict[str, Any]) -> int:
     from headwater.runtime.learner import Learner  # noqa: F401, PLC0415 - only this role needs it; its forks find it loaded
 
+    del options
     warm(app)
     if not os.read(0, 4096):
         return 0  # the supervisor is gone
@@ -82,29 +90,71 @@ def _learn(app: App, settings: Settings) -> int:
     return 0
 
 
-def gateway(app: App, settings: Settings) -> int:
+def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
+    """Folds a changed app beside the running one; see `backfill`."""
+    from headwater.log.open import open_log  # noqa: PLC0415
+    from headwater.runtime.backfill import seed  # noqa: PLC0415
+    from headwater.runtime.learner import Learner  # noqa: PLC0415
+
+    del options
+    warm(app)
+    if not os.read(0, 4096):
+        return 0
+    os.nice(_YIELD)
+    stop, told_s = threading.Event(), 0.0
+    when_stdin_ends(stop.set)
+    log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
+    before = remembered(settings.state_dir / STATE)
+    assert before is not None, "a backfill follows a state"
+
+    def tell(done: int, of: int) -> None:
+        nonlocal told_s
+        if stop.is_set():
+            raise SystemExit(0)
+        if time.monotonic() - told_s > _TELL_S:
+            told_s = time.monotonic()
+            say(role="backfill", progress=[done, of])
+
+    try:
+        seed(app, log, settings.state_dir, before, tell)
+        learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq))
+        say(role="backfill", ready=True, seq=learner.fold.seq)
+        try:
+            learner.run(stop)
+        finally:
+            learner.close()
+    finally:
+        log.close()
+    return 0
+
+
+def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
     from headwater.runtime.gateway import run_gateway  # noqa: PLC0415
     from headwater.serving.server import Running  # noqa: PLC0415
 
     def ready(running: Running) -> None:
-        when_stdin_ends(running.stop)
+        when_stdin_ends(running.stop, running.leave)
         say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
 
     warm(app)
     if os.read(0, 4096):  # else the supervisor is gone
-        run_gateway(app, settings, ready)
+        given = options["listening"]
+        listening = None if given is None else socket.socket(fileno=given)
+        run_gateway(app, settings, ready, listening=listening, beside=options["beside"])
     return 0
 
 
-ROLES: dict[str, Callable[[App, Settings], int]] = {"learner": learner, "gateway": gateway}
+ROLES: dict[str, Callable[[App, Settings, dict[str, Any]], int]] = {
+    "learner": learner, "gateway": gateway, "backfill": backfill,
+}  # fmt: skip
 
 
-def main(role: str, app: str, settings: str) -> int:
+def main(role: str, app: str, settings: str, options: str = "{}") -> int:
     take_stdout()
     chosen = Settings.model_validate_json(settings)
     configure(chosen.logging.format, level=chosen.logging.level.upper())
     try:
-        return ROLES[role](load_app(Path(app)), chosen)
+        return ROLES[role](load_app(Path(app)), chosen, {"listening": None, "beside": False, **json.loads(options)})
     except HeadwaterError as error:
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR
@@ -115,4 +165,4 @@ def main(role: str, app: str, settings: str) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path.cwd()))
-    raise SystemExit(main(*sys.argv[1:4]))
+    raise SystemExit(main(*sys.argv[1:5]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -20,6 +23,7 @@ from headwater.serving.gateway import Gateway
 from headwater.serving.wire import protocol
 
 _BACKLOG = 1024
+_LEAVE_S, _LOOK_S = 2.0, 0.02  # how long connections may stay that never ask again; how often we look
 _log = structlog.stdlib.get_logger("headwater.serving")
 
 
@@ -37,11 +41,14 @@ class Running:
         host: The address it listens on.
         port: The port, also where port 0 was asked for.
         stop: Ends it from any thread: no new connections, requests in flight are finished, pending rows appended.
+        leave: As `stop`, but for a few seconds who still asks is answered, and told to ask elsewhere next time: no request
+            can cross with the closing of its connection.
     """
 
     host: str
     port: int
     stop: Callable[[], None]
+    leave: Callable[[], None] = lambda: None
 
     @property
     def url(self) -> str:
@@ -51,12 +58,26 @@ class Running:
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._is_leaving = ready, False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    def leave(self) -> None:
+        self._is_leaving = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._is_leaving:
+            for server in self.servers:
+                server.close()
+            protocol_class: Any = self.config.http_protocol_class
+            protocol_class.is_leaving = True
+            ends = time.monotonic() + _LEAVE_S
+            while self.server_state.connections and time.monotonic() < ends:  # noqa: ASYNC110 - uvicorn's set has no event
+                await asyncio.sleep(_LOOK_S)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -77,7 +98,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Callable[[Running], None] | None = None) -> None:
+def serve(
+    app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Callable[[Running], None] | None = None,
+    listening: socket.socket | None = None,
+) -> None:  # fmt: skip
     """Serve until SIGINT, SIGTERM or `Running.stop`; then close the gateway and its door.
 
     Args:
@@ -85,6 +109,7 @@ def serve(app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Cal
         host: Where to listen. Other machines can reach it only where this is not a loopback address, which needs a token.
         port: 0 takes a free one.
         ready: Called on the server's thread once connections are accepted.
+        listening: A bound socket to accept from, shared with others perhaps; None binds one.
 
     Raises:
         CannotListen: The port is in use or the address is not this machine's.
@@ -95,7 +120,7 @@ def serve(app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Cal
             "a gateway that asks for no token listens on loopback addresses only", where="host", got=host,
             next_step="Set a token, or keep 127.0.0.1 and put a proxy with authentication before it.",
         )  # fmt: skip
-    listening = bind(host, port)
+    listening = listening or bind(host, port)
     limits = app.limits
     config = uvicorn.Config(
         app, loop="uvloop", http=protocol(limits, app.at_once), ws="none", lifespan="on", interface="asgi3", backlog=_BACKLOG,
@@ -104,7 +129,9 @@ def serve(app: Gateway, host: str = "127.0.0.1", port: int = 8000, *, ready: Cal
     )  # fmt: skip
 
     def tell() -> None:
-        running = Running(host, listening.getsockname()[1], stop=lambda: setattr(server, "should_exit", True))
+        running = Running(
+            host, listening.getsockname()[1], stop=lambda: setattr(server, "should_exit", True), leave=server.leave
+        )
         _log.info("serving", url=running.url)
         if ready is not None:
             ready(running)

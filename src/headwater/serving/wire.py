@@ -30,6 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits = Limits()
     at_once: AtOnce
+    is_leaving = False  # of the class: all connections end after their next answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._in_head, self._has_moved, self._head_bytes = True, False, 0  # has_moved: a part ended within this read
@@ -66,6 +67,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._body = []
         else:
             super().on_headers_complete()
+            if self.is_leaving:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         if self._body is None:
@@ -123,7 +126,11 @@ class BoundedProtocol(HttpToolsProtocol):
         head = [STATUS_LINE[reply.status]]
         for name, value in (*self.server_state.default_headers, *reply.pairs()):
             head += (name, b": ", value, b"\r\n")
+        if self.is_leaving:
+            head.append(b"connection: close\r\n")
         self.transport.write(b"".join((*head, b"\r\n", reply.body)))
+        if self.is_leaving:
+            self.transport.close()
         self.on_response_complete()
 
     def _head_arrived(self) -> None:
