@@ -73,7 +73,7 @@ def _go_on(fold: Fold, saver: Checkpointer, n: int) -> tuple[list[float], list[f
         began = time.perf_counter()
         fold.step(chunk)
         steps.append(time.perf_counter() - began)
-        if fold.seq - saver.seq >= every and not saver.is_saving:
+        if saver.is_due(every) and not saver.is_saving:
             began = time.perf_counter()
             saver.save()
             pauses.append(time.perf_counter() - began)

@@ -14,6 +14,7 @@ from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.publishing import arrays_of
 from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
 
+_GATHER_BYTES = 4 << 20  # copying as much takes some milliseconds
 JUDGED, LATE = "judged", "late"
 _TRIM_EVERY, _KEEP_SAVES = 1_000, 100_000  # judged rows and late places of that many saves are kept: a day and more
 
@@ -73,6 +74,12 @@ class Checkpointer:
             self._store.save(self._last)
             return False
         return True
+
+    def is_due(self, every_events: int) -> bool:
+        """Whether a save is due: after so many events, or once gathering what changed would hold folding up noticeably."""
+        events = self._fold.seq - self.seq
+        changed = sum(min(events, table.n) * 8 * table.width for table in self._fold.engine.tables)
+        return events >= every_events or changed >= _GATHER_BYTES
 
     @property
     def is_saving(self) -> bool:

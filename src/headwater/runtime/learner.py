@@ -184,8 +184,8 @@ class Learner:
     def _save_is_due(self) -> bool:
         if self._checkpointer.is_saving:
             return False  # folding does not wait for the disk; the next save holds more
-        events = self.fold.seq - self._checkpointer.seq
-        return events >= self._pace.checkpoint_events or self._clock.monotonic_s() - self._saved_s >= self._pace.checkpoint_s
+        waited = self._clock.monotonic_s() - self._saved_s >= self._pace.checkpoint_s
+        return waited or self._checkpointer.is_due(self._pace.checkpoint_events)
 
     def _save(self) -> None:
         if self._unregistered:
