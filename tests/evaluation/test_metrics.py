@@ -115,11 +115,11 @@ def test_the_recent_window_forgets():
 
 
 @kernel
-def _judge_all(labels, scores, sums, hist):
-    experts = np.zeros(2)
+def _judge_all(labels, scores, sums, hist, panes, pane_hist):
+    row = np.array([np.nan, 0.0, 0.0])
     for i in range(labels.size):
-        experts[0] = scores[i]
-        judge(labels[i], np.nan, experts, 0.0, 1.0, sums, hist)
+        row[1] = scores[i]
+        judge(labels[i], row, 0, 1, 2, 0.0, 1.0, sums, hist, panes, pane_hist, -1)
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.02, 0.001])
@@ -129,7 +129,7 @@ def test_auc_of_rare_outcomes(rate):
     scores = 1 / (1 + np.exp(-(np.log(rate / (1 - rate)) + rng.normal(size=200_000))))
     labels = (rng.random(200_000) < scores).astype(float)
     hist = np.zeros((2, 2, BINS), np.int64)
-    _judge_all(labels, scores, np.zeros((2, 8)), hist)
+    _judge_all(labels, scores, np.zeros((2, 8)), hist, np.zeros((1, 2, 8)), np.zeros((1, 2, 2, BINS), np.int64))
     assert auc_of_histogram(hist[0]) == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
 
 

@@ -30,30 +30,52 @@ def _bin(log_yes: float, log_no: float) -> int:
 
 
 @inline
-def judge(y: float, base: float, scores: Floats, squared: float, sign: float, sums: Floats, hist: Ints) -> None:
+def judge(
+    y: float, row: Floats, base: int, first: int, experts: int, squared: float, sign: float, sums: Floats, hist: Ints,
+    panes: Floats, pane_hist: Ints, pane: int,
+) -> None:  # fmt: skip
     """Add (sign 1) or take back (sign -1) one label's verdict on every expert; the last one is "no change".
 
-    No change is right where the last outcome, `base`, is the label; its score is the share of yes after such an outcome.
+    No change is right where the last outcome, `row[base]`, is the label; its score is the share of yes after such an outcome.
+
+    `row` has the question's scores of all experts from `first` on. The verdict counts in the metrics of all labels (`sums`,
+    `hist`) and, unless `pane` is -1, in those of that block of recent labels (`panes`, `pane_hist`).
     """
-    last = scores.size - 1
-    for e in range(scores.size):
-        p = scores[e]
+    is_yes = y >= YES
+    for e in range(experts):
+        p = row[first + e]
         error = p - y
+        log_loss, right, at = 0.0, 0.0, 0
+        if not squared:
+            q = min(max(p, _EPS), 1.0 - _EPS)
+            log_yes, log_no = np.log(q), np.log(1.0 - q)
+            log_loss = sign * (y * log_yes + (1.0 - y) * log_no)
+            said = row[base] if e == experts - 1 and not np.isnan(row[base]) else p
+            right = sign * ((said >= YES) == is_yes)
+            at = _bin(log_yes, log_no)
+        square, size = sign * error * error, sign * abs(error)
         sums[e, N] += sign
-        sums[e, SQUARED_ERROR] += sign * error * error
-        sums[e, ABSOLUTE_ERROR] += sign * abs(error)
+        sums[e, SQUARED_ERROR] += square
+        sums[e, ABSOLUTE_ERROR] += size
         sums[e, SCORE_SUM] += sign * p
         sums[e, LABEL_SUM] += sign * y
         sums[e, LABEL_SQUARES] += sign * y * y
-        if squared:
+        sums[e, LOG_LOSS] -= log_loss
+        sums[e, CORRECT] += right
+        if not squared:
+            hist[e, int(is_yes), at] += int(sign)
+        if pane < 0:
             continue
-        q = min(max(p, _EPS), 1.0 - _EPS)
-        log_yes, log_no = np.log(q), np.log(1.0 - q)
-        sums[e, LOG_LOSS] -= sign * (y * log_yes + (1.0 - y) * log_no)
-        said = base if e == last and not np.isnan(base) else p
-        right = (said >= YES) == (y >= YES)
-        sums[e, CORRECT] += sign * right
-        hist[e, int(y >= YES), _bin(log_yes, log_no)] += int(sign)
+        panes[pane, e, N] += sign
+        panes[pane, e, SQUARED_ERROR] += square
+        panes[pane, e, ABSOLUTE_ERROR] += size
+        panes[pane, e, SCORE_SUM] += sign * p
+        panes[pane, e, LABEL_SUM] += sign * y
+        panes[pane, e, LABEL_SQUARES] += sign * y * y
+        panes[pane, e, LOG_LOSS] -= log_loss
+        panes[pane, e, CORRECT] += right
+        if not squared:
+            pane_hist[pane, e, int(is_yes), at] += int(sign)
 
 
 class Metrics:

@@ -89,18 +89,18 @@ def _settle(
     judged: Floats, n_judged: int, x: Floats, c: Ints, z: Floats,
 ) -> int:  # fmt: skip
     """Judge every expert on one label, then learn it; x, c and z are room for its vector."""
+    squared, pane = params[SQUARED], -1
     if kind == CORRECTION:
-        judge(row[LABEL], row[BASE], row[SCORES : SCORES + e], params[SQUARED], -1.0, sums, hist)
-    row[LABEL] = y
-    judge(y, row[BASE], row[SCORES : SCORES + e], params[SQUARED], 1.0, sums, hist)
-    if kind != CORRECTION:
+        judge(row[LABEL], row, BASE, SCORES, e, squared, -1.0, sums, hist, panes, pane_hist, -1)
+    else:
         pane = (ints[LABELLED] // LAST_PANE) % panes.shape[0]
         if ints[LABELLED] % LAST_PANE == 0:
             panes[pane] = 0.0
             pane_hist[pane] = 0
-        judge(y, row[BASE], row[SCORES : SCORES + e], params[SQUARED], 1.0, panes[pane], pane_hist[pane])
         ints[LABELLED] += 1
-        _observe_no_change(table, row[BASE], y, params[SQUARED])
+        _observe_no_change(table, row[BASE], y, squared)
+    row[LABEL] = y
+    judge(y, row, BASE, SCORES, e, squared, 1.0, sums, hist, panes, pane_hist, pane)
     out = judged[n_judged]
     out[J_SEQ], out[J_TIME], out[J_LABEL], out[J_KIND], out[J_BY] = row[SEQ], row[TIME], y, kind, by
     out[J_SCORES : J_SCORES + e] = row[SCORES : SCORES + e]
