@@ -48,7 +48,8 @@ ENTITIES_ROW = Row(
     "1 million entities x 20 features online: memory, and the longest pause by a checkpoint", "",
     "20 decayed means of each of a million users: the learner's growth in memory and the online view's file together; then "
     "steps of "
-    "1,000 random users, saved in the learner's pace: each 100,000 events or 4 MB of changes, where the save before is written. "
+    "1,000 random users, saved in the learner's pace: each 100,000 events or 4 MB of changes, where the save before is "
+    "written. "
     "The pause is the longest save, or the slowest step beyond the median one "
     "while a save is written, whichever is longer.",
     "One process that folds, publishes and saves as the learner does; saves are written to disk with sync in the background.",

@@ -17,13 +17,14 @@ from headwater.ingest.limits import Limits
 from headwater.ingest.shapes import Shapes
 from headwater.log.memory import MemoryLog
 from headwater.log.open import open_log
+from headwater.registry.artifact import Artifacts
 from headwater.registry.catalog import Catalog
 from headwater.runtime.export import export
 from headwater.runtime.late import late_events
 from headwater.runtime.local import LocalRun
 from headwater.runtime.rebuild import rebuild
 from headwater.runtime.replay import replay
-from headwater.runtime.versions import Registrar
+from headwater.runtime.versions import Registrar, header
 
 from .conftest import START_MS, arrival, departure, events, write_lines
 
@@ -196,6 +197,18 @@ def test_every_version_is_rebuilt_bit_for_bit_and_a_lost_file_is_put_back(app, h
         lost.unlink()
         assert rebuild(app, log, versions[-1], catalog.artifacts).restored
         assert lost.read_bytes() == data
+
+
+def test_a_version_from_before_recipes_held_names_is_rebuilt_as_it_was(app, history, tmp_path):
+    folder, log, _ = history
+    with Catalog(folder / "registry", read_only=True) as catalog:
+        version = catalog.list()[0]
+        arrays = catalog.artifacts.get(version.sha256).arrays
+    older = replace_in(version, recipe={k: v for k, v in version.recipe.items() if k != "names"})
+    artifacts = Artifacts(tmp_path)
+    older = replace_in(older, sha256=artifacts.put(arrays, header(older)))
+    assert older.sha256 != version.sha256
+    assert rebuild(app, log, older, artifacts).is_same
 
 
 def test_a_rebuild_that_cannot_be_is_refused(app, history):

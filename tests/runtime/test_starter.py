@@ -38,7 +38,7 @@ def test_the_starter_is_judged_served_fed_exported_and_judged_again(hw, tmp_path
         assert "late has learnt every event" in hw("status")
         answer = hw("predict", "late", "order_id=17", "shop=shop-3", "courier=courier-1", "distance_km=4.2", "--no-record")
         assert f"late@{len(sample())}" in answer
-        hw("export", "history")
+        hw("streams", "export", "history")
         newest = json.loads(hw("versions", "late", "--json"))[-1]
         assert "is the same" in hw("rebuild", newest["name"], "app.py")
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -12,41 +11,40 @@ from headwater.cli.options import ConfigFile, Json, State
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; no file in it is overwritten.")],
-    streams: Annotated[
-        list[str] | None,
-        typer.Option("--stream", metavar="NAME", help="Only this stream; may be given again. Without it, all."),
-    ] = None,
+    version: Annotated[str, typer.Argument(help="line@seq, a line for its newest version, or the start of a name or hash.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="npz (numpy arrays), onnx, or mlflow (a folder).")],
+    out: Annotated[Path, typer.Option("--out", metavar="PATH", help="The file to write; for mlflow, the folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there, once the new one is checked.")] = False,
+    n: Annotated[int, typer.Option("--check", min=1, metavar="N", help="How many vectors to score with both models.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the vectors that are scored.")] = 0,
     config: ConfigFile = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Write the log as one Parquet file a stream, whose replay gives the live run's state again.
+    """Write a version for other programs, then check it: both models score the same vectors, within 1e-9 of each other.
 
-    May be done beside a running Headwater; what comes in meanwhile is left out. For example:
+    Vectors are random, with missing and extreme numbers and unseen categories among them. If scores differ, the export is
+    deleted. docs/exchange.md says what the inputs are. Formats onnx and mlflow need the extras of their names.
 
-        headwater export history
+    For example:
 
-        headwater export history --stream arrival --state .headwater
+        headwater export late@84211 --to npz --out late.npz
+
+        headwater export late --to onnx --out late.onnx --state .headwater --json
     """
     from dataclasses import asdict
 
-    from headwater.cli.options import open_events
-    from headwater.cli.output import console, print_json, table
-    from headwater.cli.progress import bar
-    from headwater.runtime.export import export as write
+    from headwater.cli.options import open_catalog
+    from headwater.cli.output import console, print_json
+    from headwater.registry.exporting import export as write
+    from headwater.registry.portable import portable
 
-    with closing(open_events(config, state, readonly=True)) as log, bar() as progress:
-        done = write(log, folder, streams, lambda n, of: progress("exporting", n, of))
+    with open_catalog(config, state) as catalog:
+        found = catalog.get(version)
+        model = portable(found, catalog.artifacts.get(found.sha256))
+    done = write(model, to, out, force=force, n=n, seed=seed)
     if as_json:
         print_json(asdict(done))
         return
-    table(("stream", "events", "file"), [(s, f"{done.events[s]:,}", p) for s, p in done.files.items()], right=("events",))
-    screen = console()
-    if done.first:
-        screen.print(f"Retention has cut the log: it begins at seq {done.first:,}, so a replay cannot give the live state.")
-    if not done.files:
-        screen.print("The log is empty.")
-    elif streams is None:
-        screen.print("Judge an app on all of it, in the recorded order:")
-        screen.print("  headwater replay APP " + " ".join(f"--input {s}={p}" for s, p in done.files.items()), soft_wrap=True)
+    console().print(f"{done.version} is in {done.path} as {done.format} ({done.bytes:,} bytes).", soft_wrap=True)
+    console().print(f"{done.n:,} vectors give the same scores; greatest difference {done.difference:.2g}.")

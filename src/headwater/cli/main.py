@@ -20,11 +20,13 @@ COMMANDS = {
     "predict": "predict:predict",
     "replay": "replay:replay",
     "profile": "profile:profile",
-    "export": "export:export",
+    "streams export": "streams:export",
+    "streams describe": "streams:describe",
     "config explain": "config:explain",
     "versions": "versions:versions",
     "show": "show:show",
     "diff": "diff:diff",
+    "export": "export:export",
     "rebuild": "rebuild:rebuild",
     "late list": "late:list_",
     "quarantine list": "quarantine:list_",
@@ -36,6 +38,7 @@ COMMANDS = {
 
 GROUPS = {
     "config": "Settings: where each one comes from and what it is for.",
+    "streams": "An app's streams for other programs: their events as files, their schemas.",
     "late": "Events that came after their stream's watermark had passed: stored, not learnt.",
     "quarantine": "Events that were refused at the door: see them, repair them, try them again.",
 }

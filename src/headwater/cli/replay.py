@@ -24,7 +24,7 @@ def replay(
 ) -> None:
     """Judge an app on files of history (Parquet, CSV, JSON lines), as fast as they can be folded.
 
-    Rows are merged by `time`, or by `seq` where `headwater export` wrote the files. For example:
+    Rows are merged by `time`, or by `seq` where `headwater streams export` wrote the files. For example:
 
         headwater replay app.py --input sample.jsonl
 

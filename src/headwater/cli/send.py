@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headwater.ingest.client import Client, Totals
 
 _SHOWN = 10  # problems
-_EXPORTED = ("seq", "arrival")  # columns of `headwater export` that are no part of an event
+_EXPORTED = ("seq", "arrival")  # columns of `headwater streams export` that are no part of an event
 
 
 def send(

@@ -16,6 +16,7 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, dataclass_transform, overload
 
+from headwater.core.docstrings import FieldDoc, attributes
 from headwater.core.duration import parse_ms
 from headwater.core.errors import DeclarationError, nearest
 from headwater.core.expressions import FieldRef
@@ -68,10 +69,11 @@ class EventType(type):
             return made
         _check_class(name, bases, unknown)
         stream = stream or re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-        fields = tuple(_spec(made, field, hint) for field, hint in _hints(made).items())
+        about, docs = attributes(inspect.cleandoc(space.get("__doc__") or ""))
+        fields = tuple(_spec(made, field, hint, docs.get(field, FieldDoc())) for field, hint in _hints(made).items())
         _check(name, stream, key, fields)
         late_ms, ahead_ms = parse_ms(lateness, where=f"{name}.lateness"), parse_ms(max_ahead, where=f"{name}.max_ahead")
-        made.schema = Schema(stream, fields, key, lateness_ms=late_ms, max_ahead_ms=ahead_ms, major=major)
+        made.schema = Schema(stream, fields, key, lateness_ms=late_ms, max_ahead_ms=ahead_ms, major=major, doc=about)
         for spec in fields:
             setattr(made, spec.name, Field(FieldRef(stream, spec, made)))
         return made
@@ -112,7 +114,7 @@ def _check_class(name: str, bases: tuple[type, ...], unknown: dict[str, Any]) ->
         )  # fmt: skip
 
 
-def _spec(made: type, name: str, hint: Any) -> FieldSpec:
+def _spec(made: type, name: str, hint: Any, doc: FieldDoc) -> FieldSpec:
     where = f"{made.__name__}.{name}"
     if typing.get_origin(hint) is not Field:
         raise DeclarationError(
@@ -134,7 +136,8 @@ def _spec(made: type, name: str, hint: Any) -> FieldSpec:
         raise DeclarationError(
             "the default has another type than its field", where=where, expected=str(hint), got=repr(default)
         )
-    return FieldSpec(name, _KINDS[inner], nullable, default, required=not nullable and name not in made.__dict__)
+    required = not nullable and name not in made.__dict__
+    return FieldSpec(name, _KINDS[inner], nullable, default, required, doc.text, doc.unit)
 
 
 def _fits(value: object, kind: type, *, nullable: bool) -> bool:

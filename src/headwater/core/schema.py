@@ -5,6 +5,7 @@ A `Schema` is derived from a user's `Event` class; rooms below `app` never see t
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import hashlib
 import json
@@ -13,6 +14,7 @@ from typing import Any
 
 CONTROL = "_control"  # marks, costs, commands: whatever is not a function of the events
 DEAD = "_dead"  # dead letters: what was refused at the door, with its reason
+_TOLD = ("doc", "unit")  # for readers; no part of what a schema is
 
 
 class Kind(enum.Enum):
@@ -26,13 +28,15 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One field of a stream."""
+    """One field of a stream. `doc` and `unit` are for readers only: specs that differ in nothing else are equal."""
 
     name: str
     kind: Kind
     nullable: bool = False
     default: Any = None
     required: bool = True
+    doc: str = dataclasses.field(default="", compare=False)
+    unit: str = dataclasses.field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Schema:
         lateness_ms: How far an event may lag behind the newest of its source and still be counted.
         max_ahead_ms: How far an event may lie ahead of its arrival before its clock is called wrong.
         major: The major version; incompatible schemas differ in it.
+        doc: What its events are, for readers only.
     """
 
     stream: str
@@ -53,13 +58,15 @@ class Schema:
     lateness_ms: int = 0
     max_ahead_ms: int = 86_400_000
     major: int = 1
+    doc: str = dataclasses.field(default="", compare=False)
 
     def field(self, name: str) -> FieldSpec:
         return next(f for f in self.fields if f.name == name)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the canonical description; equal schemas have equal fingerprints on any machine."""
-        body = json.dumps(asdict(self), sort_keys=True, default=lambda kind: kind.value)
+        """SHA-256 of the canonical description without its docs; equal schemas have equal fingerprints on any machine."""
+        told = asdict(self, dict_factory=lambda items: {name: value for name, value in items if name not in _TOLD})
+        body = json.dumps(told, sort_keys=True, default=lambda kind: kind.value)
         return hashlib.sha256(body.encode()).hexdigest()
 
 

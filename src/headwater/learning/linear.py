@@ -176,11 +176,12 @@ def category_slots(hashes: list[Any], names: list[str], base: int, bits: int) ->
     """
     columns = []
     for name, hashed in zip(names, hashes, strict=True):
-        mixed = (hashed ^ _salt(name)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (hashed ^ category_salt(name)) * np.uint64(0x9E3779B97F4A7C15)
         columns.append((mixed >> np.uint64(64 - bits)).astype(np.int64) + base)
     return np.column_stack(columns) if columns else np.zeros((0, 0), np.int64)
 
 
 @functools.cache
-def _salt(name: str) -> np.uint64:
+def category_salt(name: str) -> np.uint64:
+    """64 bits that make a category's hash its own."""
     return np.uint64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little"))

@@ -86,6 +86,8 @@ def _check_recipe(app: App, version: Version) -> None:
             "the app has no such model", where=version.name, got=version.line, next_step=nearest(version.line, app.models)
         )
     now, then = dict(flat(recipe(app, version.line))), dict(flat(version.recipe))
+    if "names" not in then:  # registered before names were kept; they say nothing that `model` does not
+        del now["names"]
     different = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
     # The fingerprints say that something differs; name what it is where that is known.
     named = [key for key in different if key not in {"app", "schema"}] or different

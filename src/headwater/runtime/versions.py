@@ -16,10 +16,11 @@ LIBRARIES = ("headwater", "numba", "llvmlite", "numpy")
 
 
 def recipe(app: App, model: str) -> dict[str, Any]:
-    """What makes a version, beside the events: equal recipes and logs give equal bits."""
+    """What makes a version, beside the events: equal recipes and logs give equal bits. `names`, of numbers, is for readers."""
     declared = app.models[model].describe()
     return {
         "app": app.fingerprint(), "schema": app.models[model].schema.fingerprint(), "model": declared,
+        "names": [number.name for number in app.models[model].numbers],
         "python": platform.python_version(), "machine": platform.machine(),
         "libraries": {name: version(name) for name in LIBRARIES},
     }  # fmt: skip
