@@ -36,17 +36,20 @@ if TYPE_CHECKING:
         weekday,
         zscore,
     )
+    from headwater.following.envelope import Envelope, Notice
     from headwater.learning.linear import Linear
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Event", "Expr", "Fatal", "Field", "HeadwaterError",
-    "Linear", "Model", "Publish", "Retryable", "category", "count", "day", "every", "every_labels", "ewma", "ewma_variance",
-    "hour", "label", "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "zscore",
+    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope", "Event", "Expr", "Fatal", "Field",
+    "HeadwaterError", "Linear", "Model", "Notice", "Publish", "Retryable", "category", "count", "day", "every",
+    "every_labels", "ewma", "ewma_variance", "hour", "label", "last", "max", "mean", "min", "once", "since", "sum",
+    "variance", "weekday", "zscore",
 ]  # fmt: skip
 
-_HOMES = ("app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates", "learning.linear")
+_HOMES = ("app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
+          "following.envelope", "learning.linear")  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,7 @@ from headwater.core.schema import Schema
 from headwater.evaluation.labels import Label
 from headwater.features.aggregates import Aggregate, Category, Feature, Numeric, last
 from headwater.features.plan import Plan, Planner
+from headwater.following.declaring import Consuming
 from headwater.learning.linear import Linear
 
 _NAME = r"[a-z][a-z0-9_]{0,62}"
@@ -223,13 +224,14 @@ def _feature(feature: Feature | Expr[Any], model: str, on: Schema) -> Feature:
     return feature
 
 
-class App:
-    """Models and the streams they need.
+class App(Consuming):
+    """Models and the streams they need, and who is told of their events.
 
     Attributes:
         name: A lower-case word; state directories are bound to it.
         models: By name.
         streams: By name, in the order that breaks ties of event time: outcomes before questions, then as declared.
+        consumers: Handlers and webhooks by name; see `on` and `webhook`.
         plan: The compiled features of all models.
     """
 
@@ -247,6 +249,7 @@ class App:
         if len(self.models) < len(models):
             raise DeclarationError("two models have the same name", where=name, got=", ".join(m.name for m in models))
         self.streams = _streams(models, streams)
+        self.consumers = {}
         self.plan, self.columns = self._compile()
 
     def _compile(self) -> tuple[Plan, dict[str, ModelColumns]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from headwater.cli import main
 from headwater.core.batch import Text, frame, single
 from headwater.core.schema import FieldSpec, Kind, Schema
+from headwater.following import Cursors, Parked
 from headwater.log import open_log
 from headwater.runtime.config import load
+from headwater.runtime.doctor import examine
 
 SCHEMA = Schema("order", (FieldSpec("order_id", Kind.STR),), key="order_id")
 
@@ -88,3 +91,13 @@ def test_a_nearly_full_disk_fails(doctor, state, monkeypatch):
 
 def test_the_table_for_a_person(done, state):
     assert "every file has its hash" in done("doctor", "--state", state)
+
+
+def test_consumers_that_do_not_get_on_are_named(tmp_path):
+    with closing(Cursors(tmp_path / "following")) as cursors:
+        for name in ("fine", "bad", "down"):
+            cursors.claim(name, "order", "handler", 0)
+        cursors.park(Parked("bad", 3, 0, "Fatal: no", "{}"), 4)
+        cursors.fail("down", 7, 0, "answered 500")
+    found = [f.finding for f in examine(load(None, {"state_dir": tmp_path}).settings) if f.check == "consumers"]
+    assert found == ["bad would not take 1 events", "down has failed 7 times: answered 500"]

@@ -16,7 +16,7 @@ from headwater.runtime import config
 from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
 from headwater.runtime.supervisor import Supervisor
-from headwater.telemetry.metrics import LEARNER_TABLE, TABLE
+from headwater.telemetry.metrics import CONSUMER_TABLE, LEARNER_TABLE, TABLE
 
 from .markdown import DOCS, blocks, module, run
 
@@ -30,7 +30,7 @@ def test_every_setting_is_documented(name):
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("name", [*(spec.name for spec in TABLE), *LEARNER_TABLE])
+@pytest.mark.parametrize("name", [*(spec.name for spec in TABLE), *LEARNER_TABLE, *CONSUMER_TABLE])
 def test_every_metric_is_documented(name):
     assert f"`{name}`" in TEXT
 

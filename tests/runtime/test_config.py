@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_every_setting_can_be_set_from_each_place(file, monkeypatch):
             found = setting(config.load(), s.name)
             assert (found.value, found.source) == (value, f"environment {s.variable}")
         section, _, key = s.name.rpartition(".")
-        text = value if isinstance(value, int | float) else f'"{value}"'
+        text = json.dumps(value) if isinstance(value, int | float) else f'"{value}"'
         path = file(f"[{section}]\n{key} = {text}\n" if section else f"{key} = {text}\n")
         assert setting(config.load(path), s.name).source == f"{path}:{2 if section else 1}"
 

@@ -17,6 +17,8 @@ import pytest
 from headwater.core.batch import Batch, Text
 from headwater.core.errors import Retryable
 from headwater.core.schema import FieldSpec, Kind, Schema
+from headwater.following import Notices, Streams
+from headwater.log import MemoryLog
 from headwater.log.protocol import Receipt
 from headwater.serving.gateway import Gateway, Options
 from headwater.serving.limits import Limits
@@ -203,7 +205,8 @@ def start(answerer: Any = None, door: Any = None, **options: Any) -> Site:
 
 @pytest.fixture(scope="session")
 def _shared_site() -> Iterator[Site]:
-    site = start(limits=Limits(body_bytes=4 << 20), log_end=lambda: 123460)
+    following = Streams(MemoryLog(), {"departure": DEPARTURE, "reading": READING}, Notices(None))
+    site = start(limits=Limits(body_bytes=4 << 20), log_end=lambda: 123460, following=following)
     yield site
     site.stop()
 

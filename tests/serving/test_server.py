@@ -95,7 +95,8 @@ print(json.dumps({"recorded": sum(b.n for b in door.batches), "closed": door.clo
 
 
 def test_a_signal_ends_the_process_in_order() -> None:
-    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    places = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=path
     ) as process:

@@ -70,3 +70,29 @@ def models() -> None:
     hw.App("flights", models=model)  # wrong: arg-type
     hw.once(100)  # wrong: call-arg
     hw.every(hours=1)  # wrong: call-arg
+
+
+def consumers(app: hw.App) -> None:
+    @app.on(Departure)
+    def right(event: Departure, envelope: hw.Envelope) -> None:
+        print(event.flight_id.upper(), envelope.key)
+
+    @app.on(Departure, batch=True)
+    def many(events: list[Departure]) -> None:
+        right(events[0], hw.Envelope("departure", 0, "a", "b", 0))
+
+    @app.on("_versions")
+    def version(notice: hw.Notice) -> None:
+        print(notice.data["name"])
+
+    @app.on(Departure)  # wrong: arg-type
+    def other(event: Arrival) -> None: ...
+
+    @app.on(Departure)  # wrong: arg-type
+    def single(events: list[Departure]) -> None: ...
+
+    @app.on(Departure, batch=True)  # wrong: arg-type
+    def batch(event: Departure) -> None: ...
+
+    app.webhook(Departure)  # wrong: call-arg
+    app.webhook(Departure.flight_id, url="http://a/b")  # wrong: arg-type

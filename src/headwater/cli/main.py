@@ -17,6 +17,7 @@ COMMANDS = {
     "apply": "apply:apply",
     "status": "status:status",
     "send": "send:send",
+    "tail": "tail:tail",
     "predict": "predict:predict",
     "replay": "replay:replay",
     "profile": "profile:profile",
@@ -32,6 +33,8 @@ COMMANDS = {
     "quarantine list": "quarantine:list_",
     "quarantine show": "quarantine:show",
     "quarantine replay": "quarantine:replay",
+    "parked list": "parked:list_",
+    "parked retry": "parked:retry",
     "doctor": "doctor:doctor",
 }
 """What is typed -> `module:function` in this folder, in the order of --help. The first of two words is a group."""
@@ -40,6 +43,7 @@ GROUPS = {
     "config": "Settings: where each one comes from and what it is for.",
     "streams": "An app's streams for other programs: their events as files, their schemas.",
     "late": "Events that came after their stream's watermark had passed: stored, not learnt.",
+    "parked": "Events that a handler or a webhook would not take: see them, have them tried again.",
     "quarantine": "Events that were refused at the door: see them, repair them, try them again.",
 }
 

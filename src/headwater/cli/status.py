@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from headwater.runtime.standing import Standing
 
 _NAMES = {"log_loss": "log loss", "mae": "mean absolute error"}
+_CONSUMER = ("name", "stream", "next", "lag", "delivered", "retries", "parked", "missed")
+_ERROR_CHARS = 80
 _FRESH_EVENTS = 1000  # at most so many behind is called fresh
 _RECENT_LABELS = 10_000
 
@@ -53,6 +55,10 @@ def _show(found: Standing) -> None:
         names = list(dict.fromkeys(name for counts in found.sources.values() for name in counts))
         rows = [(source, *(f"{c[n]:,}" if n in c else None for n in names)) for source, c in found.sources.items()]
         table(("source", *names), rows, right=names)
+    if found.consumers:
+        headers = ("consumer", "stream", "next", "lag", "delivered", "retries", "parked", "missed", "last error")
+        rows = [(*(c.get(name) for name in _CONSUMER), c["error"][:_ERROR_CHARS] or None) for c in found.consumers]
+        table(headers, rows, right=headers[2:-1])
     if refused := sum(c.get("quarantined", 0) for c in found.sources.values()):
         screen.print(f"{refused:,} events are in quarantine; `headwater quarantine list` shows why")
 

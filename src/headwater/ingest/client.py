@@ -1,4 +1,4 @@
-"""A small blocking client for producers: sends events until the server has each of them on disk.
+"""A small blocking client: sends events until the server has each of them on disk, asks models, follows streams.
 
 A resend is always safe: the server knows an event by its source and id and stores it once.
 """
@@ -149,6 +149,22 @@ class Client:
         switches = [*(["explain=true"] if explain else []), *([] if record else ["record=false"])]
         path = f"/predict/{quote(model, safe='')}{'?' if switches else ''}{'&'.join(switches)}"
         return dict(self._request("POST", path, _encode(rows), {"content-type": "application/json"}))
+
+    def follow(self, stream: str, start: int | str = "start", *, limit: int = 1000, wait_s: float = 0.0) -> dict[str, Any]:
+        """Events of a stream from a place on: `events`, and in `next` the place to ask for after them.
+
+        Args:
+            stream: Its name.
+            start: A seq, "start" or "end".
+            limit: Most events.
+            wait_s: How long to wait for a first event; less than `timeout_s`.
+
+        Raises:
+            Refused: There is no such stream, or (410) retention has dropped what is asked for.
+            HeadwaterError: As for `send`.
+        """
+        path = f"/streams/{quote(stream, safe='')}?from={quote(str(start))}&limit={limit}&wait={wait_s:g}"
+        return dict(self._request("GET", path, None, {"accept": "application/json"}))
 
     def get(self, path: str) -> Any:
         """The JSON at a path; text where it is not JSON."""

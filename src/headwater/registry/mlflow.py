@@ -73,7 +73,9 @@ def score(path: Path, xs: Floats, cs: Ints) -> Floats:
 def _signature(models: Any, model: Portable) -> Any:
     from mlflow.types import ColSpec, Schema  # noqa: PLC0415 - an extra
 
-    inputs = [ColSpec("double", name) for name in model.numbers] + [ColSpec("long", name) for name in model.categories]
+    inputs: list[Any] = [ColSpec("double", name) for name in model.numbers] + [
+        ColSpec("long", name) for name in model.categories
+    ]
     return models.ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", "score")]))
 
 

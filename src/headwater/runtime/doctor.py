@@ -121,6 +121,28 @@ def _registry(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "registry", f"{len(strangers)} files that no version names", "Left by a crash; they do no harm.")
 
 
+def _consumers(settings: Settings) -> Iterator[Finding]:
+    from headwater.following import Cursors  # noqa: PLC0415 - as above
+    from headwater.runtime.places import FOLLOWING  # noqa: PLC0415
+
+    try:
+        cursors = Cursors(settings.state_dir / FOLLOWING, read_only=True)
+    except WrongState as error:
+        if error.expected:
+            yield Finding(FAIL, "consumers", f"{error.where}: {error.what}", error.next_step)
+        return
+    try:
+        found = cursors.all()
+    finally:
+        cursors.close()
+    for progress in found:
+        if progress.parked:
+            said = f"{progress.name} would not take {progress.parked} events"
+            yield Finding(WARN, "consumers", said, "See them with `headwater parked list`.")
+        if progress.attempt:
+            yield Finding(WARN, "consumers", f"{progress.name} has failed {progress.attempt} times: {progress.error}")
+
+
 def _disk(settings: Settings) -> Iterator[Finding]:
     folder = settings.state_dir.resolve()
     while not folder.exists():
@@ -146,5 +168,5 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _python, _libraries, _state_directory, _log, _registry, _disk, _port,
+    _python, _libraries, _state_directory, _log, _registry, _consumers, _disk, _port,
 )  # fmt: skip

@@ -10,15 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater.core.batch import Batch, Bytes, Column, Text
 from headwater.core.errors import Fatal, nearest
-from headwater.log.protocol import EventLog
+from headwater.following.formats import table
+from headwater.log.protocol import Chunk, EventLog
 
-_UTC_MS, _UTC_US = pa.timestamp("ms", "UTC"), pa.timestamp("us", "UTC")
 _PART = ".part"
 
 
@@ -63,7 +61,7 @@ def export(
         for chunk in log.read(done.first):
             for name in chunk.batch.frames:
                 if streams is None or name in streams:
-                    _write(writers, folder, name, _table(chunk.seq, chunk.batch, name), done)
+                    _write(writers, folder, name, _rows(chunk, name), done)
             if progress:
                 progress(chunk.seq + chunk.batch.n - done.first, done.end - done.first)
     finally:
@@ -88,24 +86,6 @@ def _write(writers: dict[str, pq.ParquetWriter], folder: Path, name: str, table:
     done.events[name] += table.num_rows
 
 
-def _table(seq: int, batch: Batch, stream: str) -> pa.Table:
-    rows = batch.rows_of(stream)
-    sources = pa.DictionaryArray.from_arrays(pa.array(batch.source[rows].astype(np.int32)), pa.array(batch.sources))
-    columns = {
-        "seq": pa.array(seq + rows),
-        "id": batch.ids.take(rows).to_arrow(),
-        "source": sources.cast(pa.string()),
-        "time": pa.array(batch.time[rows]).cast(_UTC_MS),
-        "arrival": pa.array(batch.arrival[rows]).cast(_UTC_US),
-    }
-    columns |= {name: _array(held) for name, held in batch.frames[stream].columns.items()}
-    return pa.table(columns)
-
-
-def _array(column: Column) -> pa.Array:
-    held: Bytes
-    if isinstance(column.values, Text):
-        array = column.values.to_arrow()
-        return array if column.valid is None else pa.array(array.to_pylist(), pa.string(), mask=~column.valid)
-    held = column.values.astype(np.bool_) if column.values.dtype == np.uint8 else column.values  # type: ignore[assignment]
-    return pa.array(held, mask=None if column.valid is None else ~column.valid)
+def _rows(chunk: Chunk, stream: str) -> pa.Table:
+    places = chunk.batch.rows_of(stream)
+    return table(chunk.seq + places, chunk.batch.take(places), stream)

@@ -19,6 +19,7 @@ from headwater.features.engine import Engine, bind
 from headwater.features.watermarks import Watermarks
 from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
+from headwater.runtime.feature_rows import FeatureRows, feature_rows
 from headwater.runtime.model_fold import Due, ModelFold
 
 
@@ -30,11 +31,13 @@ class Effects:
         judged: For each model, float64[labels, 5 + experts]; see `evaluation.prequential`.
         due: Versions to register and twins that were published, in order.
         late: Places in the log of late events.
+        features: Each question's features, where the fold tells them.
     """
 
     judged: dict[str, list[Floats]] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
+    features: list[FeatureRows] = field(default_factory=list)
 
 
 def as_declared(batch: Batch, streams: Mapping[str, Schema]) -> Batch:
@@ -70,6 +73,7 @@ class Fold:
         clock: Measures stages for a profile; nothing of it enters the state.
 
     Attributes:
+        tells_features: Whether effects hold the features of each question.
         seconds: With a clock: time spent by stage: "features", and each model's name.
     """
 
@@ -78,6 +82,7 @@ class Fold:
         self._clock = clock or (lambda: 0.0)
         self.seconds = dict.fromkeys(("features", *app.models), 0.0)
         self.seq = 0
+        self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
         self.engine = Engine(app.plan)
         self.models = {name: ModelFold(app, model) for name, model in app.models.items()}
@@ -108,6 +113,8 @@ class Fold:
         effects.late.extend((seq + np.flatnonzero(bound.skip == 2)).tolist())  # noqa: PLR2004 - the code of late events
         before = self._clock()
         evaluated, features = self.engine.step(bound)
+        if self.tells_features:
+            effects.features += feature_rows(self.app, bound, features)
         before = self._spent("features", before)
         for name, model in self.models.items():
             judged = model.step(bound, evaluated, features, effects.due)

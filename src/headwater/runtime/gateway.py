@@ -9,11 +9,15 @@ from socket import socket
 from headwater.app import App
 from headwater.core.clock import SystemClock
 from headwater.core.errors import ConfigError, Retryable
+from headwater.following.cursors import Cursors
+from headwater.following.notices import Notices
+from headwater.following.streams import Streams
 from headwater.ingest.door import Door
 from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
-from headwater.runtime.places import BELLS, NEXT, VIEW
+from headwater.runtime.consumers import consumers
+from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.serving.answerer import ViewAnswerer
@@ -45,6 +49,8 @@ def run_gateway(
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
     view = ViewReader((folder / NEXT if beside else folder) / VIEW)
     clock = SystemClock()
+    notices, cursors = Notices(folder / FOLLOWING), Cursors(folder / FOLLOWING)
+    streams = Streams(log, app.streams, notices)
 
     def lag() -> int:
         try:
@@ -75,13 +81,16 @@ def run_gateway(
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
     options = Options(
         limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams, token=token_of(server.token_file),
-        log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock,
+        log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
+        consumers=lambda: consumers(cursors, streams),
     )  # fmt: skip
     try:
         serve(Gateway(door, answerer, options), server.host, server.port, ready=ready, listening=listening)
     finally:
         log.close()
         view.close()
+        notices.close()
+        cursors.close()
 
 
 def token_of(file: Path | None) -> str | None:

@@ -20,22 +20,25 @@ from headwater.app import App
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import DiskFull
+from headwater.following.cursors import Cursors
+from headwater.following.notices import FEATURES, SAYS, VERSIONS, Notices, Said
 from headwater.log.protocol import Chunk, EventLog
-from headwater.log.wake import Doorbell
+from headwater.log.wake import Doorbell, ring
 from headwater.registry.catalog import Catalog
 from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.idleness import Idleness
 from headwater.runtime.model_fold import Due
-from headwater.runtime.places import BELLS, NEXT, STATE, VIEW
+from headwater.runtime.places import BELLS, FOLLOWING, NEXT, STATE, VIEW
 from headwater.runtime.publishing import Publisher, boot_id
 from headwater.runtime.settings import Settings
-from headwater.runtime.versions import Registrar
+from headwater.runtime.versions import Registrar, notice
 from headwater.store.checkpoint import Checkpoints
 from headwater.store.view import ViewWriter
 
 _CHUNK_EVENTS = 4096
 _IDLE_S = 0.5
+_FEATURE_ROWS = 1_000_000  # kept for their followers
 
 _log = structlog.stdlib.get_logger("headwater.learner")
 
@@ -85,9 +88,11 @@ class Learner:
             settings.learner.checkpoint_every_events,
             settings.learner.publish_every_ms / 1000,
         )
-        self._bell = Doorbell(settings.state_dir / BELLS)
+        self._bells = settings.state_dir / BELLS
+        self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
         self.fold = restore(app, self._store)
+        self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
         self._catalog = Catalog(settings.registry_dir)
         self._registrar = Registrar(app, self._catalog)
@@ -97,8 +102,14 @@ class Learner:
         self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume)
         self._saved_s = self._publish_at_s = self._clock.monotonic_s()
         self._cpu_s = time.process_time()
-        self._n_versions = len(self._catalog.list())
+        registered = self._catalog.list()
+        self._n_versions = len(registered)
+        following = settings.state_dir / FOLLOWING
+        self._notices, self._cursors = Notices(following), Cursors(following)
+        # Those of an installation that is older than notices, and those that a crash came before.
+        self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []
+        self._untold: list[Said] = []
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
 
@@ -139,6 +150,8 @@ class Learner:
         crashpoint("learner.folded")
         self._checkpointer.gather(effects)
         self._unregistered += effects.due
+        for rows in effects.features:
+            self._untold += rows.said()
         self._register()
         crashpoint("learner.registered")
         if self._clock.monotonic_s() >= self._publish_at_s:
@@ -165,6 +178,8 @@ class Learner:
             cpu_s = time.process_time()
             try:
                 made = self._registrar.register(self._unregistered[0], cpu_s - self._cpu_s)
+                if made is not None and self._notices.append_all(VERSIONS, [notice(made)]):
+                    ring(self._bells)
             except DiskFull as error:
                 _log.warning("a version waits for room on the disk", error=str(error))
                 return
@@ -188,12 +203,29 @@ class Learner:
         return waited or self._checkpointer.is_due(self._pace.checkpoint_events)
 
     def _save(self) -> None:
-        if self._unregistered:
-            return  # a save would let go of the events that these versions are made from
+        if self._unregistered or not self._tell():
+            return  # a save would let go of the events that these versions and rows are made from
         if not self._checkpointer.save():
             _log.warning("the state waits for room on the disk", seq=self._checkpointer.saved_seq)
         crashpoint("learner.saving")
         self._saved_s = self._clock.monotonic_s()
+
+    def _tell(self) -> bool:
+        """Say what the followers of features are to hear; False where the disk has no room for it, or another tells it."""
+        if self._is_beside:
+            if self._on_level is not None:
+                self._untold.clear()
+            return not self._untold
+        if self._untold:
+            try:
+                self._notices.append_all(FEATURES, self._untold)
+                self._notices.trim(FEATURES, _FEATURE_ROWS)
+            except DiskFull as error:
+                _log.warning("features wait for room on the disk", error=str(error))
+                return False
+            self._untold.clear()
+            ring(self._bells)
+        return True
 
     def _tend(self) -> None:
         """What is done while nothing waits: idle marks, retention."""
@@ -202,7 +234,12 @@ class Learner:
         for batch in self._idleness.marks():
             self._log.append(batch)
         if self._keep.is_bounded:
-            self._log.retain(max_age_ms=self._keep.age_ms, max_bytes=self._keep.bytes, keep_from=self._checkpointer.saved_seq)
+            self._log.retain(max_age_ms=self._keep.age_ms, max_bytes=self._keep.bytes, keep_from=self._needed_from())
+
+    def _needed_from(self) -> int:
+        """What is before this place in the log, nobody here reads again: neither a restart nor a consumer of the app's."""
+        places = [p.next for p in self._cursors.all() if p.name in self._app.consumers and p.stream not in SAYS]
+        return min([self._checkpointer.saved_seq, *places])
 
     def _extra(self) -> dict[str, Any]:
         return {"versions": self._n_versions, "cpu_s": time.process_time()}
@@ -211,6 +248,8 @@ class Learner:
         self._store.close()
         self._view.close()
         self._catalog.close()
+        self._notices.close()
+        self._cursors.close()
         self._bell.close()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,11 @@ from headwater.core.batch import Frame, Text, column, frame, single
 from headwater.core.clock import VirtualClock
 from headwater.core.errors import Fatal, nearest
 from headwater.core.event import Event
+from headwater.following.cursors import Cursors, Progress
+from headwater.following.delivering import Delivery
+from headwater.following.formats import events
+from headwater.following.notices import Notices
+from headwater.following.streams import Streams
 from headwater.log.control import control_batch
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Receipt
@@ -25,6 +31,9 @@ from headwater.runtime.served import served
 from headwater.serving.answerer import ViewAnswerer
 from headwater.serving.protocol import Question
 from headwater.store.memory_view import MemoryView
+
+_WIDE = 1 << 40  # bytes: more than there are
+_PATIENCE = 20
 
 
 def moment_ms(time: str | int | datetime) -> int:
@@ -45,6 +54,7 @@ class LocalRun:
         log: The log; read it, or append batches of your own and call `catch_up`.
         clock: Stamps arrivals; `advance` it as you like.
         effects: What each step did, in order.
+        notices: What followers of system streams hear; nobody here says anything by itself.
     """
 
     def __init__(self, app: App) -> None:
@@ -56,6 +66,7 @@ class LocalRun:
         self._view = MemoryView()
         self._publisher = Publisher(self.fold, self._view, self.clock, resume=False)
         self._answerer = ViewAnswerer(app.plan, served(app), self._view, app.fingerprint())
+        self.notices, self._cursors = Notices(None), Cursors(None)
         self._n = 0
 
     @property
@@ -92,6 +103,35 @@ class LocalRun:
         for chunk in self.log.read(self.fold.seq):
             self.effects.append(self.fold.step(chunk))
         self._publisher.publish({"local": True})
+
+    def follow(self, stream: str, start: int = 0) -> list[dict[str, Any]]:
+        """The events of a stream from a place on, as `GET /streams/{stream}` gives them."""
+        page = self._streams().open(stream).read(start, self.log.bounds()[1] + 1, _WIDE)
+        return list(events(page))
+
+    def deliver(self) -> list[Progress]:
+        """Call the app's handlers with what is new to them; how far each has got.
+
+        A handler that fails is called again, on virtual time, as the worker would do it; one that has failed
+        twenty times is left for the next call. Webhooks are not called.
+        """
+        streams = self._streams()
+        for consumer in self.app.consumers.values():
+            if consumer.manner.kind != "handler":
+                continue
+            followed = streams.open(consumer.stream)
+            delivery = Delivery(
+                consumer.name, consumer.stream, followed, consumer.target, self._cursors, self.clock, consumer.manner
+            )
+            n_pauses = 0
+            while n_pauses < _PATIENCE and (wait_s := delivery.step()) < inf:
+                self.clock.advance(wait_s)
+                n_pauses += wait_s > 0
+            delivery.close()
+        return self._cursors.all()
+
+    def _streams(self) -> Streams:
+        return Streams(self.log, self.app.streams, self.notices)
 
     def predict(
         self, model: str, *, time: str | int | datetime | None = None, explain: bool = False, **fields: Any

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 BELLS = "bells"
 """Sockets that wake who reads the log."""
+FOLLOWING = "following"
+"""Notices, and the cursors of consumers."""
 STATE = "state"
 """The saved fold."""
 VIEW = "view"

@@ -144,8 +144,25 @@ def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
     return 0
 
 
+def worker(app: App, settings: Settings, options: dict[str, Any]) -> int:
+    from headwater.runtime.worker import Worker  # noqa: PLC0415 - only this role needs it
+
+    del options
+    if not os.read(0, 4096):
+        return 0  # the supervisor is gone
+    serving = Worker(app, settings)
+    signal.signal(signal.SIGTERM, lambda *_: serving.stop())
+    signal.signal(signal.SIGINT, lambda *_: serving.stop())
+    when_stdin_ends(serving.stop)
+    say(role="worker", ready=True, consumers=list(app.consumers))
+    try:
+        return 0 if serving.run() else EXIT_ERROR
+    finally:
+        serving.close()
+
+
 ROLES: dict[str, Callable[[App, Settings, dict[str, Any]], int]] = {
-    "learner": learner, "gateway": gateway, "backfill": backfill,
+    "learner": learner, "gateway": gateway, "backfill": backfill, "worker": worker,
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class RunFile:
         spec: The file that declares it.
         pid: The supervisor's process id.
         url: Where the gateway answers; None until it does.
-        processes: By role: learner, gateway.
+        processes: By role: learner, gateway, worker.
     """
 
     app: str

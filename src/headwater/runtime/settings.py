@@ -96,6 +96,8 @@ class Learner(_Section):
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
     idle_after: Duration | None = "10m"
     """A source silent for this long (a duration of wall time) no longer holds the watermark back. None means never idle."""
+    tell_features: bool = False
+    """true = write the features of every question to the stream _features, for its followers, with each checkpoint."""
 
     @property
     def idle_after_ms(self) -> int | None:

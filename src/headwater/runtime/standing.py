@@ -7,14 +7,17 @@ them) is joined here, so that the numbers add up: in = applied + duplicate + lat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from headwater.core.errors import Fatal, HeadwaterError, WrongState
 from headwater.core.schema import CONTROL
+from headwater.following.cursors import Cursors
 from headwater.ingest.client import Client
 from headwater.log.open import open_log
 from headwater.log.protocol import Counts
+from headwater.runtime.places import FOLLOWING
 from headwater.runtime.runfile import RunFile, running
 from headwater.runtime.settings import Settings
 
@@ -31,6 +34,7 @@ class Standing:
         live: The gateway's `/status`; None where it gave none.
         problem: Why it gave none.
         end: The log's end; None where the log cannot be read from here.
+        consumers: Each declared consumer's progress; see `consumers.consumers`. Without a gateway, `lag` is missing.
         sources: By source: in, applied, duplicate, late, quarantined, waiting; `stored` in place of what only a learner
             knows, where none answers.
     """
@@ -40,6 +44,7 @@ class Standing:
     live: dict[str, Any] | None = None
     problem: str = ""
     end: int | None = None
+    consumers: list[dict[str, Any]] = field(default_factory=list)
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
@@ -58,6 +63,7 @@ def standing_at(url: str) -> Standing:
     found = Standing(url=url)
     _ask(found)
     found.sources = _joined({}, found.learner.get("sources"))
+    found.consumers = (found.live or {}).get("consumers", [])
     return found
 
 
@@ -75,6 +81,7 @@ def standing_in(settings: Settings) -> Standing:
     found.url = found.run.url if found.run else None
     if found.url is not None:
         _ask(found)
+    found.consumers = _saved_consumers(folder) if found.live is None else found.live.get("consumers", [])
     counts, found.end = _log_counts(settings)
     found.sources = _joined(counts, found.learner.get("sources"))
     return found
@@ -87,6 +94,17 @@ def _ask(found: Standing) -> None:
             found.live = client.get("/status")
     except HeadwaterError as error:
         found.problem = error.what
+
+
+def _saved_consumers(folder: Path) -> list[dict[str, Any]]:
+    try:
+        cursors = Cursors(folder / FOLLOWING, read_only=True)
+    except WrongState:
+        return []
+    try:
+        return [asdict(progress) for progress in cursors.all()]
+    finally:
+        cursors.close()
 
 
 def _log_counts(settings: Settings) -> tuple[dict[str, Counts], int | None]:

@@ -1,6 +1,7 @@
-"""Starts the gateway and the learner, restarts each alone, and stops them in order without loss.
+"""Starts the gateway, the learner and the worker, restarts each alone, and stops them in order without loss.
 
-Order of stopping: the gateway first (no new requests, those in flight are finished and on disk), then the learner (folds
+Order of stopping: the worker, where there is one (the calls under way are finished; what it had not delivered, its next run
+delivers), then the gateway (no new requests, those in flight are finished and on disk), then the learner (folds
 what is in the log, saves). Nothing that was acknowledged waits for the next start to be safe: it is in the log.
 """
 
@@ -40,7 +41,7 @@ class Supervisor:
         self.settings = settings.model_copy(update={"state_dir": settings.state_dir.resolve()})
         self._tell = on_event or (lambda _role, _what: None)
         self.on_event: Callable[[str, str], None] | None = None  # hears too, while a change is applied
-        self.children = {role: self.child(role, spec) for role in ("learner", "gateway")}
+        self.children = {role: self.child(role, spec) for role in roles(app)}
         self.listening: socket.socket | None = None
         self._stopping = threading.Event()
         self._lock: IO[str] | None = None
@@ -48,7 +49,7 @@ class Supervisor:
         self._writing = threading.Lock()
 
     def start(self) -> None:
-        """Start both and wait until both are ready.
+        """Start all and wait until all are ready.
 
         Raises:
             WrongState: The state directory is another app's, or is in use.
@@ -98,7 +99,7 @@ class Supervisor:
 
     @property
     def is_started(self) -> bool:
-        """Whether both processes were ready once."""
+        """Whether all processes were ready once."""
         return all(child.facts for child in self.children.values())
 
     @property
@@ -170,9 +171,9 @@ class Supervisor:
             child.go()
 
     def stop(self) -> None:
-        """Stop the gateway, then the learner; a process that does not end in 30 s is killed. May be called again."""
+        """Stop worker, gateway and learner, in this order; one that does not end in 30 s is killed. May be called again."""
         self._stopping.set()
-        for role in ("gateway", "learner"):
+        for role in reversed(self.children):
             self.children[role].end()
             if role in self._watchers:
                 self._watchers[role].join()
@@ -180,7 +181,7 @@ class Supervisor:
         self._release()
 
     def kill(self) -> None:
-        """End both at once. What was acknowledged is in the log; the next start folds it."""
+        """End all at once. What was acknowledged is in the log; the next start folds it."""
         self._stopping.set()
         for child in self.children.values():
             child.kill()
@@ -209,6 +210,11 @@ class Supervisor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+
+def roles(app: App) -> tuple[str, ...]:
+    """The processes that an app needs, in the order of starting."""
+    return ("learner", "gateway", "worker") if app.consumers else ("learner", "gateway")
 
 
 def claim_state(folder: Path, app: App) -> None:

@@ -85,7 +85,16 @@ def take_over(supervisor: Running, spec: str) -> None:
         Fatal: It is another app or the same one, or a process failed.
     """
     app = load_app(Path(spec))
-    _check(supervisor.app, app)
+    if app.name != supervisor.app.name:
+        raise Fatal(
+            "this is another app", where="apply", expected=supervisor.app.name, got=app.name, next_step="Run it by itself."
+        )
+    if app.fingerprint() == supervisor.app.fingerprint():  # its handlers may have changed: nothing shows that
+        supervisor.app, supervisor.spec = app, spec
+        _replace_worker(supervisor)
+        supervisor.say("worker", "the app's streams and models are as they were; its consumers start anew")
+        return
+    difference(declaration(supervisor.app), app)
     level = _level(supervisor, spec)
     gateway = supervisor.child("gateway", spec, is_beside=True)
     try:
@@ -109,15 +118,20 @@ def take_over(supervisor: Running, spec: str) -> None:
     learner.go()
     supervisor.adopt(learner)
     learner.wait_ready()
+    _replace_worker(supervisor)
     supervisor.say("learner", "the changed app has taken over")
 
 
-def _check(old: App, new: App) -> None:
-    if new.name != old.name:
-        raise Fatal("this is another app", where="apply", expected=old.name, got=new.name, next_step="Run it by itself.")
-    if new.fingerprint() == old.fingerprint():
-        raise Fatal("nothing has changed: this app is running", where="apply", got=new.name)
-    difference(declaration(old), new)
+def _replace_worker(supervisor: Running) -> None:
+    """Have the app's consumers called by a process that has loaded the present file."""
+    old = supervisor.children.pop("worker", None)
+    if old is not None:
+        old.end()
+    if supervisor.app.consumers:
+        worker = supervisor.child("worker", supervisor.spec)
+        supervisor.spawn(worker)
+        worker.go()
+        supervisor.adopt(worker)
 
 
 def _leave(gateway: Child) -> None:

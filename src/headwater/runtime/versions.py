@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from headwater.app import App
+from headwater.following.notices import Said
 from headwater.registry.catalog import Catalog
 from headwater.registry.version import Version
 from headwater.runtime.model_fold import VERSION, Due
@@ -35,7 +36,7 @@ class Registrar:
         self._parents = {v.line: v.name for v in catalog.list()}
 
     def register(self, due: Due, cost_core_s: float = 0.0) -> Version | None:
-        """Register a due version; a twin's publication is none.
+        """Register a due version, and give what is registered (with the cost of the first time); a twin's publication is none.
 
         A version that was registered at this place before the app was changed stays the one of that name.
 
@@ -50,7 +51,8 @@ class Registrar:
         made = as_version(due, self._recipes[due.model], self._parents.get(due.model), cost_core_s)
         sha256 = self._catalog.artifacts.put(due.arrays, header(made))
         made = replace(made, sha256=sha256)
-        self._catalog.register(made)
+        if not self._catalog.register(made):
+            made = self._catalog.exact(made.line, made.seq) or made
         self._parents[due.model] = made.name
         return made
 
@@ -66,3 +68,9 @@ def as_version(due: Due, made_by: dict[str, Any], parent: str | None, cost_core_
 def header(made: Version) -> dict[str, Any]:
     """What a version's file says of itself: only what is a function of events and recipe."""
     return {"line": made.line, "seq": made.seq, "created_ms": made.created_ms, "recipe": dict(made.recipe)}
+
+
+def notice(version: Version) -> Said:
+    """What is said on `_versions` when one is registered: all but its recipe, which `headwater show` has."""
+    told = {name: value for name, value in version.describe().items() if name not in {"recipe", "log_start"}}
+    return Said(version.name, version.created_ms, told)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
@@ -22,10 +23,12 @@ from headwater.core.batch import Batch
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.errors import Retryable, nearest
 from headwater.core.schema import Schema
+from headwater.following.streams import Streams
 from headwater.log.protocol import Receipt
 from headwater.serving.arrow import CONTENT_TYPE as ARROW
 from headwater.serving.bodies import BodyReader, Disconnected
 from headwater.serving.decisions import Decision, DecisionLog, Store
+from headwater.serving.following import Following
 from headwater.serving.freshness import Follower
 from headwater.serving.guard import Guard
 from headwater.serving.inference import Inference
@@ -38,9 +41,9 @@ from headwater.serving.recording import Recorder
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.requests import Headers, content_type
 from headwater.serving.wire import Pairs
-from headwater.telemetry.metrics import Metrics
+from headwater.telemetry.metrics import Consumers, Metrics
 
-ROUTES = ("events", "predict", "page")
+ROUTES = ("events", "predict", "streams", "page")
 
 MIXED = "*"  # in place of a stream: a request whose events each name their own
 
@@ -94,6 +97,9 @@ class Options:
             that the loop has seen and recorded rows their arrival.
         clock: Stamps arrivals.
         decisions: Keeps groups of decision records; None keeps none.
+        following: What can be followed under /streams; None: nothing.
+        bells: The folder where appenders to the log ring, so that followers can wait.
+        consumers: Tells how far each consumer has got.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -103,6 +109,9 @@ class Options:
     event_time: Callable[[], int] | None = None
     clock: Clock = field(default_factory=SystemClock)
     decisions: Store | None = None
+    following: Streams | None = None
+    bells: Path | None = None
+    consumers: Consumers | None = None
 
 
 class Gateway:
@@ -122,7 +131,10 @@ class Gateway:
         freshness = Follower(answerer, options.clock, self._log_end)
         self.metrics.follow(freshness.now)
         inference = Inference(self._predictor, freshness, self._reader, limits)
-        self._pages = Pages(answerer, freshness, self.metrics, inference, options.streams)
+        self._pages = Pages(answerer, freshness, self.metrics, inference, options.streams, options.consumers)
+        self._following = None if options.following is None else Following(options.following, options.bells, limits)
+        if options.consumers is not None:
+            self.metrics.follow_consumers(options.consumers)
         self._seconds = {r: self.metrics.request_seconds.labels(r) for r in ROUTES}
         self._ok = {r: self.metrics.requests.labels(r, "200") for r in ROUTES}
 
@@ -152,6 +164,9 @@ class Gateway:
                 body = await self._post(scope, headers, receive)
                 started = perf_counter()
                 reply = await self._submit(path[8:] or None, headers, body)
+            elif self._following is not None and (path == "/streams" or path.startswith("/streams/")):
+                route = "streams"
+                reply = await self._following(scope, headers, receive)
             else:
                 reply = await self._pages(scope, receive)
         except Disconnected:
@@ -177,6 +192,11 @@ class Gateway:
         self._seconds[route].observe(perf_counter() - started)
         is_ok = reply.status == HTTPStatus.OK
         (self._ok[route] if is_ok else self.metrics.requests.labels(route, str(int(reply.status)))).inc()
+
+    def stop_waiting(self) -> None:
+        """Answer whoever waits for an event: the server stops."""
+        if self._following is not None:
+            self._following.stop_waiting()
 
     def _log_end(self) -> int | None:
         return self._recorder.end if self._options.log_end is None else self._options.log_end()

@@ -27,6 +27,12 @@ class Limits:
         connections: Most open connections.
         idle_s: How long an idle connection is kept.
         grace_s: How long requests in flight may take to finish when the server stops.
+        write_s: In each such time a client must take 64 KiB of its answer, or all; else the connection is given up.
+        stream_bytes: Longest answer to a follower of a stream, about, in bytes of its columns; JSON takes a few times that.
+        stream_bytes_out: Answers to followers that are still being sent, in bytes; beyond it others are asked to come back.
+        stream_reads: Most answers to followers that are made at once.
+        waiting: Most followers that wait for an event.
+        wait_s: Longest time that a follower may ask to wait.
     """
 
     body_bytes: int = 8 << 20
@@ -44,3 +50,9 @@ class Limits:
     connections: int = 4096
     idle_s: float = 60.0
     grace_s: float = 10.0
+    write_s: float = 15.0
+    stream_bytes: int = 1 << 20
+    stream_bytes_out: int = 128 << 20
+    stream_reads: int = 4
+    waiting: int = 512
+    wait_s: float = 60.0

@@ -155,11 +155,12 @@ def _predict(model: str) -> Json:
 
 
 def _switch(name: str, description: str, *, default: bool) -> Json:
-    return {"name": name, "in": "query", "description": description, "schema": {"type": "boolean", "default": default}}
+    return _query(name, description, {"type": "boolean", "default": default})
 
 
 def _pages() -> Json:
     summaries = {
+        "/streams": "The streams that can be followed",
         "/": "Index of routes",
         "/healthz": "The process lives",
         "/readyz": "Something is published; how old it is",
@@ -167,7 +168,28 @@ def _pages() -> Json:
         "/status": "What learner and gateway say of themselves",
         "/openapi.json": "This document",
     }
-    return {path: {"get": {"summary": says, "responses": _says(says)}} for path, says in summaries.items()}
+    pages = {path: {"get": {"summary": says, "responses": _says(says)}} for path, says in summaries.items()}
+    return {**pages, "/streams/{name}": {"get": _follow()}}
+
+
+def _follow() -> Json:
+    """Events of one stream, from a place on."""
+    start = {"oneOf": [{"type": "integer", "minimum": 0}, {"enum": ["start", "end"]}], "default": "start"}
+    parameters = [
+        {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+        _query("from", "The place of the first event that is wanted.", start),
+        _query("limit", "Most events.", {"type": "integer", "minimum": 1, "default": 1000}),
+        _query("wait", "How many seconds to wait for a first event.", {"type": "number", "minimum": 0, "default": 0}),
+    ]
+    kinds = ("application/x-ndjson", "application/json", "application/cloudevents-batch+json")
+    answer = _says("Events from there on, as CloudEvents.", {**{kind: {"schema": {}} for kind in kinds}, _ARROW: _BINARY})
+    says = "The place to ask for next: every event before it has been given."
+    answer["200"]["headers"] = {"headwater-next": {"description": says, "schema": {"type": "integer"}}}
+    return {"summary": "Follow a stream", "parameters": parameters, "responses": answer}
+
+
+def _query(name: str, description: str, schema: Json) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def _inference() -> Json:

@@ -19,7 +19,7 @@ from headwater.serving.freshness import Follower
 from headwater.serving.inference import Inference
 from headwater.serving.protocol import Answerer
 from headwater.serving.replies import JSON, Reply
-from headwater.telemetry.metrics import Freshness, Metrics
+from headwater.telemetry.metrics import Consumers, Freshness, Metrics
 
 Page = Callable[[Request], Awaitable[Reply]]
 
@@ -27,6 +27,10 @@ HOT = {
     "/events": "POST: events, each naming its stream",
     "/events/{stream}": "POST: events of one stream",
     "/predict/{model}": "POST: scores for rows",
+}
+FOLLOWED = {
+    "/streams": "GET: the streams that can be followed",
+    "/streams/{name}": "GET: events of a stream from a seq on; waits for the next one if asked to",
 }
 
 
@@ -63,8 +67,10 @@ class Pages:
         metrics: Metrics,
         inference: Inference,
         streams: Mapping[str, Schema] | None,
+        consumers: Consumers | None = None,
     ) -> None:
         self._answerer, self._freshness, self._metrics, self._streams = answerer, freshness, metrics, streams
+        self._consumers = consumers
         own = {
             "/": (self.index, "GET: this list"),
             "/healthz": (self.healthz, "GET: the process lives"),
@@ -76,7 +82,7 @@ class Pages:
         routes = [Route(path, _Endpoint(page), methods=["GET"]) for path, (page, _) in own.items()]
         routes += [Route(path, _Endpoint(page), methods=[method]) for path, (method, page) in inference.routes.items()]
         self._router = Router(routes, redirect_slashes=False)
-        self.paths = {**HOT, **{path: says for path, (_, says) in own.items()}, **inference.says}
+        self.paths = {**HOT, **FOLLOWED, **{path: says for path, (_, says) in own.items()}, **inference.says}
 
     async def __call__(self, scope: Scope, receive: Receive) -> Reply:
         """The page at the scope's path.
@@ -108,7 +114,8 @@ class Pages:
     async def status(self, _: Request) -> Reply:
         now = self._freshness.now()
         models = {name: schema.stream for name, schema in self._answerer.models().items()}
-        return _json({"gateway": {"ready": now.seq is not None, **_lag(now), "models": models}, "learner": now.learner})
+        said = {"gateway": {"ready": now.seq is not None, **_lag(now), "models": models}, "learner": now.learner}
+        return _json(said if self._consumers is None else {**said, "consumers": self._consumers()})
 
     async def openapi(self, _: Request) -> Reply:
         models = self._answerer.models()

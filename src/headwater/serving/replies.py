@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.types import Send
 
 JSON = "application/json"
+_PIECE_BYTES = 256 << 10  # what a server may have to keep for a client that does not read
 
 
 @dataclass(slots=True)
@@ -28,4 +29,9 @@ class Reply:
 
     async def send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.pairs()})
-        await send({"type": "http.response.body", "body": self.body})
+        whole = len(self.body)
+        for at in range(0, whole, _PIECE_BYTES):  # each waits until the one before has been taken
+            piece = self.body if whole <= _PIECE_BYTES else self.body[at : at + _PIECE_BYTES]
+            await send({"type": "http.response.body", "body": piece, "more_body": at + _PIECE_BYTES < whole})
+        if not whole:
+            await send({"type": "http.response.body", "body": b""})

@@ -56,9 +56,9 @@ class Running:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready, self._is_leaving = ready, False
+        self._ready, self._stopping, self._is_leaving = ready, stopping, False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -77,6 +77,7 @@ class _Server(uvicorn.Server):
             ends = time.monotonic() + _LEAVE_S
             while self.server_state.connections and time.monotonic() < ends:  # noqa: ASYNC110 - uvicorn's set has no event
                 await asyncio.sleep(_LOOK_S)
+        self._stopping()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -136,7 +137,7 @@ def serve(
         if ready is not None:
             ready(running)
 
-    server = _Server(config, tell)
+    server = _Server(config, tell, app.stop_waiting)
     try:
         server.run(sockets=[listening])
     finally:

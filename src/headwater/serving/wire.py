@@ -1,10 +1,11 @@
-"""uvicorn's HTTP protocol with bounds on a request's head, and with a short way for short calls.
+"""uvicorn's HTTP protocol with bounds on a request's head and on how slowly an answer is read, and a short way for short calls.
 
 Without the bounds, which uvicorn and its parser do not have, a connection that sends one endless header, or none at all,
-would hold memory or a slot for ever: the ASGI app is called only once a head is complete.
+would hold memory or a slot for ever: the ASGI app is called only once a head is complete. And one that asks and never reads
+would keep its answer in memory.
 
-The short way: a short call is answered within the read that brings its last byte. It needs no task, no
-messages and one write instead of two, which together cost as much as the answer (decision 0013).
+The short way: a short call is answered within the read that brings its last byte. It needs no task, no messages and one
+write instead of two, which together cost as much as the answer (decision 0013).
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ AtOnce = Callable[[str, bytes, Pairs, bytes], Reply]  # path, query, headers, bo
 SHORT_WAY = b"/predict/"
 _PATIENCE_S = 0.2
 
+_LEAST_BYTES = 64 << 10  # of an answer, to be taken in each `write_s`
+
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose head is too long (431) or too slow (no answer: there is no request yet)."""
+    """Closes a connection whose head is too long (431) or too slow (no answer: there is no request yet), or not read from."""
 
     limits = Limits()
     at_once: AtOnce
@@ -38,10 +41,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = self.loop.call_later(self.limits.head_s, self._give_up)
+        self._reader_deadline: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_arrived()
         self._taken()
+        self._is_read()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -137,6 +142,37 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        self._is_read()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_reader()  # closing waits for what is still to be read
+
+    def _watch_reader(self) -> None:
+        if self._reader_deadline is None:
+            left = self.transport.get_write_buffer_size()
+            self._reader_deadline = self.loop.call_later(self.limits.write_s, self._look_at_reader, left)
+
+    def _look_at_reader(self, before: int) -> None:
+        """Give up on a client that has not taken enough since the last look."""
+        self._reader_deadline = None
+        left = self.transport.get_write_buffer_size()
+        if left and before - left < _LEAST_BYTES:
+            self.transport.abort()
+        elif left:
+            self._watch_reader()
+
+    def _is_read(self) -> None:
+        if self._reader_deadline is not None:
+            self._reader_deadline.cancel()
+            self._reader_deadline = None
 
     def _refuse(self) -> None:
         head = b"content-length: 0\r\nconnection: close\r\n\r\n"

@@ -56,6 +56,18 @@ LEARNER_TABLE = {
     "headwater_learner_value": "Numbers that the learner last said of itself, by their path in its status.",
 }
 
+CONSUMER_TABLE = {
+    "headwater_consumer_next": "The consumer's cursor: every event of its stream before this place is done with.",
+    "headwater_consumer_lag": "Places between the cursor and the end of what the consumer follows.",
+    "headwater_consumer_delivered": "Events that it took.",
+    "headwater_consumer_retries": "Deliveries that were tried again.",
+    "headwater_consumer_parked": "Events that it would never take, put aside.",
+    "headwater_consumer_missed": "Places that retention dropped before the consumer had looked at them.",
+}
+"""Of each consumer; the part after `headwater_consumer_` is the name in its status."""
+
+Consumers = Callable[[], list[dict[str, Any]]]
+
 
 def numbers(status: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
     """The finite numbers in a nested status, each with its dotted path."""
@@ -91,6 +103,10 @@ class Metrics:
     def follow(self, freshness: Callable[[], Freshness]) -> None:
         """Ask for the learner's numbers at every scrape."""
         self.registry.register(_Learner(freshness))
+
+    def follow_consumers(self, consumers: Consumers) -> None:
+        """Ask for the consumers' progress at every scrape."""
+        self.registry.register(_Consumers(consumers))
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """The metrics page and its content type: Prometheus text, or OpenMetrics where `accept` asks for it."""
@@ -143,3 +159,20 @@ class _Learner(Collector):
                 break
             family.add_metric([path], number)
         yield family
+
+
+class _Consumers(Collector):
+    def __init__(self, consumers: Consumers) -> None:
+        self._consumers = consumers
+
+    def describe(self) -> Iterable[Metric]:
+        """No call at registration, as above."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._consumers()
+        for name, says in CONSUMER_TABLE.items():
+            family = GaugeMetricFamily(name, says, labels=["consumer"])
+            for one in found:
+                family.add_metric([one["name"]], one[name.removeprefix("headwater_consumer_")])
+            yield family

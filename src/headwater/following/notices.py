@@ -1,0 +1,149 @@
+"""Notices: what the system has to say of itself, kept in order for whoever follows it.
+
+New versions, plans and incidents are effects of a fold or of a person's command. Each has an id that follows from its cause
+(`late@60112`), so that what is said again after a crash is said once. Every stream of notices counts its own seq from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from headwater.core.batch import Column, Frame, Text, single
+from headwater.core.crashpoints import crashpoint
+from headwater.core.errors import EventsDropped, Fatal, WrongState
+from headwater.core.schema import CONTROL, DEAD, FieldSpec, Kind, Schema
+from headwater.following.database import Database
+from headwater.following.page import Page, weights, without_rows
+
+FILE_NAME = "notices.sqlite"
+VERSIONS, PLANS, INCIDENTS, FEATURES = "_versions", "_plans", "_incidents", "_features"
+SAYS = {
+    VERSIONS: "versions as they are registered",
+    PLANS: "plans as they are made",
+    INCIDENTS: "incidents as they are noted",
+    FEATURES: "features of each question, where learner.tell_features is set",
+}
+"""The streams that are listed before anything was said on them; another room may append to one of its own."""
+
+_FORMAT = 1
+_SCHEMA = (
+    """
+CREATE TABLE notices (
+    stream TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    PRIMARY KEY (stream, seq),
+    UNIQUE (stream, id)
+) STRICT""",
+    "CREATE TRIGGER notices_are_immutable BEFORE UPDATE ON notices BEGIN SELECT RAISE(ABORT, 'a notice is immutable'); END",
+)
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Said(NamedTuple):
+    """One notice to append.
+
+    Attributes:
+        id: Follows from its cause: the same thing said twice has the same id.
+        time_ms: When it happened, ms since 1970 UTC; event time where it follows from events.
+        data: Its facts: an object that JSON can hold.
+    """
+
+    id: str
+    time_ms: int
+    data: Mapping[str, Any]
+
+
+class Notices:
+    """All streams of notices, in one file. Any process may append and read.
+
+    Args:
+        folder: Where the file is, made if need be; None keeps it in memory.
+
+    Raises:
+        WrongState, CorruptData: See `Database`.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._db = Database(None if folder is None else folder / FILE_NAME, _SCHEMA, _FORMAT)
+
+    def append(self, stream: str, id: str, time_ms: int, data: Mapping[str, Any]) -> bool:  # noqa: A002 - the field's name
+        """Say one thing; durable on return. False: it was said before, and the first one stands.
+
+        Raises:
+            DiskFull: There is no room.
+            Fatal: The stream is not one of notices.
+        """
+        return self.append_all(stream, [Said(id, time_ms, data)]) == 1
+
+    def append_all(self, stream: str, said: Iterable[Said]) -> int:
+        """Say several things in one transaction; how many were new. See `append`."""
+        if not stream.startswith("_") or stream in {CONTROL, DEAD}:
+            raise Fatal("notices have streams of their own", where=stream, expected="a name like _plans")
+        n = 0
+        with self._db.writing() as db:
+            (end,) = db.execute("SELECT COALESCE(MAX(seq) + 1, 0) FROM notices WHERE stream = ?", (stream,)).fetchone()
+            for one in said:
+                row = (stream, end + n, one.id, one.time_ms, _encode(dict(one.data)).decode())
+                n += db.execute("INSERT INTO notices VALUES (?, ?, ?, ?, ?) ON CONFLICT (stream, id) DO NOTHING", row).rowcount
+            crashpoint("notices.put")
+        return n
+
+    def trim(self, stream: str, keep: int) -> None:
+        """Drop all but the newest `keep` notices of a stream; a follower that wants older ones is told. Ids go with them."""
+        query = "DELETE FROM notices WHERE stream = ? AND seq <= (SELECT MAX(seq) FROM notices WHERE stream = ?) - ?"
+        with self._db.writing() as db:
+            db.execute(query, (stream, stream, max(1, keep)))
+
+    def names(self) -> list[str]:
+        """The streams that have notices, and those that will."""
+        return sorted({*SAYS, *(name for (name,) in self._db.rows("SELECT DISTINCT stream FROM notices"))})
+
+    def stream(self, name: str) -> NoticeStream:
+        """One of them, to follow."""
+        return NoticeStream(self._db, name)
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class NoticeStream:
+    """A `Followed` stream of notices."""
+
+    def __init__(self, db: Database, name: str) -> None:
+        self._db, self._name = db, name
+        self._schema = Schema(name, (FieldSpec("data", Kind.STR),), key="data")
+
+    def bounds(self) -> tuple[int, int]:
+        """See `Followed.bounds`."""
+        query = "SELECT COALESCE(MIN(seq), 0), COALESCE(MAX(seq) + 1, 0) FROM notices WHERE stream = ?"
+        ((first, end),) = self._db.rows(query, (self._name,))
+        return first, end
+
+    def read(self, start: int, limit: int, max_bytes: int) -> Page:
+        """See `Followed.read`."""
+        first, end = self.bounds()
+        if start < first:
+            raise EventsDropped(start, first)
+        if start > end:
+            raise WrongState(
+                "the reader is ahead of the stream", where=f"{self._name}, seq {start}", expected=f"at most {end}, its end",
+                next_step="Was the state directory replaced? Start again from its beginning.",
+            )  # fmt: skip
+        query = "SELECT seq, id, time_ms, data FROM notices WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?"
+        found = self._db.rows(query, (self._name, start, limit))
+        if not found:
+            return without_rows(self._schema, start, end)
+        seq, ids, times, data = zip(*found, strict=True)
+        columns = Frame(len(found), {"data": Column(Text.of(data))})
+        rows = single(self._schema, columns, np.array(times, np.int64), Text.of(ids), source=f"headwater/{self._name}")
+        page = Page(self._name, np.array(seq, np.int64), rows, seq[-1] + 1, max(end, seq[-1] + 1), is_notices=True)
+        fit = max(1, int(np.searchsorted(np.cumsum(weights(rows, self._name)), max_bytes, "right")))
+        return page if fit >= page.n else page.part(0, fit)
