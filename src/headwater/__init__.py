@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         sum,  # noqa: A004
         variance,
         weekday,
+        words,
         zscore,
     )
     from headwater.following.envelope import Envelope, Notice
@@ -45,7 +46,7 @@ __all__ = [
     "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope", "Event", "Expr", "Fatal", "Field",
     "HeadwaterError", "Linear", "Model", "Notice", "Publish", "Retryable", "category", "count", "day", "every",
     "every_labels", "ewma", "ewma_variance", "hour", "label", "last", "max", "mean", "min", "once", "since", "sum",
-    "variance", "weekday", "zscore",
+    "variance", "weekday", "words", "zscore",
 ]  # fmt: skip
 
 _HOMES = ("app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",

@@ -73,7 +73,7 @@ def once(*, after: int) -> Publish:
     return Publish(once_scored=after)
 
 
-AnyFeature = Feature | Expr[Any] | list[Aggregate]
+AnyFeature = Feature | Expr[Any] | list[Aggregate] | list[Category]
 
 
 @dataclass(eq=False)

@@ -36,7 +36,10 @@ def model(learner, n_numbers, n_categories, seed=1):
     scale = np.divide(1, np.sqrt(variance), out=np.zeros(n_numbers), where=variance > 0)
     stats = np.array([np.full(n_numbers, 40.0), chance.normal(0, 30, n_numbers), variance, scale]).reshape(4, n_numbers)
     weights = chance.normal(0, 1, base_of(n_numbers) + (1 << learner.bits)) * (chance.random() < 0.9)
-    names = tuple(f"number {i}" for i in range(n_numbers)), tuple(f"category(c{i})" for i in range(n_categories))
+    names = (
+        tuple(f"number {i}" for i in range(n_numbers)),
+        tuple(f"category(c{i})" if i < 2 else f"words(t)[{i - 2}]" for i in range(n_categories)),
+    )
     return Portable(Version("late", 36, "0" * 64, 0, "once"), learner, *names, weights, stats)
 
 

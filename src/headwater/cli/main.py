@@ -12,6 +12,7 @@ import typer
 COMMANDS = {
     "init": "init:init",
     "demo": "demo:demo",
+    "assess": "assess:assess",
     "run": "run:run",
     "plan": "plan:plan",
     "apply": "apply:apply",

@@ -23,6 +23,7 @@ from headwater.core.schema import Kind, Schema
 Fields = FieldRef[Any] | tuple[FieldRef[Any], ...]
 MAX_PANES = 1024
 MAX_LAST = 64
+MAX_WORDS = 256
 
 
 class Memory(enum.IntEnum):
@@ -107,10 +108,24 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Category:
-    """A hashed category: one weight for each value (or tuple of values) that occurs."""
+    """A hashed category: one weight for each value (or tuple of values) that occurs, or for one word of a text.
+
+    Attributes:
+        name: Its name; names differ within a model.
+        exprs: The values.
+        place: Which of a text's different words it is, from 0; -1: no word, but the whole value.
+        places: How many words of that text are looked at.
+    """
 
     name: str
     exprs: tuple[Expr[Any], ...]
+    place: int = -1
+    places: int = 0
+
+    @property
+    def salt(self) -> str:
+        """What its weights are told apart by: all words of a text share theirs, wherever they stand."""
+        return self.name if self.place < 0 else f"words({self.exprs[0].text()})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -367,6 +382,15 @@ def category(*exprs: Expr[Any]) -> Category:
         require_expr(expr, "a category")
         check(expr)
     return Category("category(" + ", ".join(e.text() for e in exprs) + ")", exprs)
+
+
+def words(text: FieldRef[str] | FieldRef[str | None], *, n: int = 32) -> list[Category]:
+    """A weight for each word of a text, wherever it stands: the first n different words count, in lower case."""
+    if not isinstance(text, FieldRef) or not is_text(text):
+        raise DeclarationError("hw.words needs a text", where="hw.words", expected="a field of type str", got=repr(text))
+    if not isinstance(n, int) or not 1 <= n <= MAX_WORDS:
+        raise DeclarationError("n is out of range", where="hw.words", expected=f"1 .. {MAX_WORDS}", got=str(n))
+    return [Category(f"words({text.text()})[{i}]", (text,), i, n) for i in range(n)]
 
 
 def hour(stream: EventType, *, utc_offset: str = "0h") -> Expr[float]:

@@ -1,7 +1,8 @@
 """Scoring and learning of the linear learner, one example at a time.
 
-`params` is `Linear.params()`; `xs` float64[n, d] with NaN where missing; `cs` int64[n, k], rows of the weights; `w` float64[w];
-`squares` float64[w], sums of squared gradients; `stats` float64[4, d]; `z` float64[d], room for a standardised vector.
+`params` is `Linear.params()`; `xs` float64[n, d] with NaN where missing; `cs` int64[n, k], rows of the weights, negative
+where there is none (a text with fewer words than others); `w` float64[w]; `squares` float64[w], sums of squared gradients;
+`stats` float64[4, d]; `z` float64[d], room for a standardised vector.
 
 Loops over an example's numbers hold no branch, so that the compiler works on several at once; it may not reorder a sum, so
 that bits repeat: where a sum would wait for itself, it is written as four.
@@ -38,7 +39,7 @@ def standardized(x: float, mean: float, scale: float, bound: float) -> float:
 
 
 @inlined
-def _standardize(i: int, xs: Floats, stats: Floats, params: Floats, z: Floats) -> None:
+def standardize(i: int, xs: Floats, stats: Floats, params: Floats, z: Floats) -> None:
     """Write example i into z."""
     if params[STANDARDIZE] == 0.0:
         for j in range(z.size):
@@ -73,14 +74,15 @@ def _linear(i: int, w: Floats, xs: Floats, cs: Ints, z: Floats) -> float:
             if not is_number(xs[i, j]):
                 total += w[1 + d + j]
     for j in range(cs.shape[1]):
-        total += w[cs[i, j]]
+        if cs[i, j] >= 0:
+            total += w[cs[i, j]]
     return float(total)
 
 
 @inlined
 def predictor(i: int, w: Floats, stats: Floats, xs: Floats, cs: Ints, params: Floats, z: Floats) -> float:
     """The linear predictor of example i; leaves its standardised vector in z."""
-    _standardize(i, xs, stats, params, z)
+    standardize(i, xs, stats, params, z)
     return _linear(i, w, xs, cs, z)
 
 
@@ -110,7 +112,7 @@ def _observed(x: float, share: float, mean: float, variance: float) -> tuple[flo
 
 
 @inlined
-def _observe(i: int, xs: Floats, stats: Floats) -> None:
+def observe(i: int, xs: Floats, stats: Floats) -> None:
     """Take the numbers that are there into their running means and variances."""
     count, mean, variance, scale = stats[COUNT], stats[MEAN], stats[VARIANCE], stats[SCALE]
     d, n_others = count.size, 0
@@ -130,7 +132,7 @@ def _observe(i: int, xs: Floats, stats: Floats) -> None:
 
 
 @inline
-def _stepped(
+def stepped(
     value: float, acc: float, g: float, eta: float, adagrad: float, forget: float, l1: float, l2: float
 ) -> tuple[float, float]:
     """One weight and its sum of squared gradients after one gradient."""
@@ -154,7 +156,7 @@ def _is_plain(params: Floats) -> bool:
 
 @inlined
 def _step_numbers(i: int, w: Floats, xs: Floats, z: Floats, g: float, eta: float) -> int:
-    """Plain gradient steps of the numbers' weights: what `_stepped` does without adagrad and penalties, bit for bit."""
+    """Plain gradient steps of the numbers' weights: what `stepped` does without adagrad and penalties, bit for bit."""
     d, blocked = z.size, 0
     numbers = w[1 : 1 + d]
     for j in range(d):
@@ -176,13 +178,15 @@ def _step_each(
         at, gradient = k, g
         if k > d:
             at = cs[i, k - 1 - d]
+            if at < 0:
+                continue
         elif np.isnan(xs[i, k - 1]):  # greater than 1e100 were refused before
             at = d + k
         elif is_plain:
             continue
         else:
             gradient = g * z[k - 1]
-        value, acc = _stepped(w[at], squares[at], gradient, eta, params[ADAGRAD], params[FORGET], params[L1], params[L2])
+        value, acc = stepped(w[at], squares[at], gradient, eta, params[ADAGRAD], params[FORGET], params[L1], params[L2])
         if is_number(value) and np.isfinite(acc):
             w[at], squares[at] = value, acc
         else:  # a weight that would pass 1e100 stays as it is
@@ -191,7 +195,7 @@ def _step_each(
 
 @inlined
 def _step_intercept(w: Floats, squares: Floats, counts: Ints, g: float, eta: float, params: Floats) -> None:
-    value, acc = _stepped(w[0], squares[0], g, eta, params[ADAGRAD], params[FORGET], 0.0, 0.0)
+    value, acc = stepped(w[0], squares[0], g, eta, params[ADAGRAD], params[FORGET], 0.0, 0.0)
     if params[INTERCEPT] >= 0.0:
         value, acc = w[0] - params[INTERCEPT] * g, squares[0]
     if is_number(value) and np.isfinite(acc):
@@ -212,7 +216,7 @@ def learn(
     if n_huge > 0 or not is_label(y, params):
         counts[REFUSED] += 1
     else:
-        _observe(i, xs, stats)
+        observe(i, xs, stats)
         total = predictor(i, w, stats, xs, cs, params, z)
         g = 2.0 * (total - y) if params[SQUARED] else link(total, 0.0) - y
         g = min(max(g, -params[CLIP_GRADIENT]), params[CLIP_GRADIENT])
@@ -252,9 +256,9 @@ def share_rows(w: Floats, stats: Floats, xs: Floats, cs: Ints, params: Floats, o
     d = xs.shape[1]
     z = np.empty(d)
     for i in range(xs.shape[0]):
-        _standardize(i, xs, stats, params, z)
+        standardize(i, xs, stats, params, z)
         out[i, 0] = w[0]
         for j in range(d):
             out[i, 1 + j] = w[1 + j] * z[j] if is_number(xs[i, j]) else w[1 + d + j]
         for j in range(cs.shape[1]):
-            out[i, 1 + d + j] = w[cs[i, j]]
+            out[i, 1 + d + j] = w[cs[i, j]] if cs[i, j] >= 0 else 0.0

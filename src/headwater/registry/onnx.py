@@ -103,7 +103,10 @@ def _predictor(g: _Graph, model: Portable) -> str:
         absent = g.node("Where", is_there, g.constant(0.0), g.constant(w[1 + d : base]))
         total = g.added(total, g.columns(absent, [1] * d))
     if model.categories:
-        rows = g.node("Gather", g.constant(w), CATEGORIES)
+        none = g.constant(np.int64(0))
+        is_row = g.node("GreaterOrEqual", CATEGORIES, none)  # negative: a text has no such word
+        rows = g.node("Gather", g.constant(w), g.node("Where", is_row, CATEGORIES, none))
+        rows = g.node("Where", is_row, rows, g.constant(0.0))
         total = g.added(total, g.columns(rows, [1] * len(model.categories)))
     return total
 

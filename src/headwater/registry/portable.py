@@ -6,6 +6,7 @@ The learner's hashed weights are kept sparsely in a version's file; here they ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ class Portable:
 
     def header(self) -> dict[str, Any]:
         """All that is no array, as JSON has it; docs/exchange.md says what each entry means."""
-        categories = [{"name": name, "salt": f"{int(category_salt(name)):016x}"} for name in self.categories]
+        categories = [{"name": name, "salt": f"{int(category_salt(_salted(name))):016x}"} for name in self.categories]
         return {
             "format": FORMAT, "version": self.version.name, "sha256": self.version.sha256, "line": self.version.line,
             "seq": self.version.seq, "created_ms": self.version.created_ms, "learner": LEARNER, "loss": self.learner.loss,
@@ -72,6 +73,11 @@ class Portable:
             "categories": categories, "base": self.base, "bits": self.learner.bits,
             "standardize": self.learner.standardize, "clip_z": self.scaling[2], "huge": HUGE,
         }  # fmt: skip
+
+
+def _salted(name: str) -> str:
+    """By what a category's weights are told apart: all words of a text share theirs (see `features.aggregates.Category`)."""
+    return re.sub(r"^(words\(.*\))\[\d+\]$", r"\1", name)
 
 
 def portable(version: Version, stored: Artifact) -> Portable:

@@ -31,4 +31,6 @@ def probes(model: Portable, n: int, seed: int) -> tuple[Floats, Ints]:
     learnt = model.base + np.flatnonzero(model.weights[model.base :])
     if learnt.size and k:
         cs = np.where(chance.random((n, k)) < 0.5, chance.choice(learnt, (n, k)), cs)  # noqa: PLR2004
+    is_word = np.array([name.startswith("words(") for name in model.categories], np.bool_)
+    cs = np.where(is_word & (chance.random((n, k)) < 0.25), -1, cs)  # noqa: PLR2004 - short texts
     return np.ascontiguousarray(xs), np.ascontiguousarray(cs, np.int64)

@@ -26,7 +26,7 @@ def load(path: str) -> tuple[dict[str, Any], Callable[[Any, Any], Any]]:
         total = w[0] + ((lanes[:, 0] + lanes[:, 1]) + (lanes[:, 2] + lanes[:, 3]))
         total = sum((w[1 + j] * z[:, j] for j in range(d - d % 4, d)), total)
         total = sum((np.where(there[:, j], 0.0, w[1 + d + j]) for j in range(d)), total)
-        total = sum((w[cs[:, j]] for j in range(cs.shape[1])), total)
+        total = sum((np.where(cs[:, j] < 0, 0.0, w[cs[:, j]]) for j in range(cs.shape[1])), total)
         with np.errstate(over="ignore"):  # exp(-total) of a certain "no" is infinite, its score 0
             return 1.0 / (1.0 + np.exp(-total)) if header["link"] == "logistic" else np.clip(total, -huge, huge)
 
