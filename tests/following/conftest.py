@@ -11,8 +11,7 @@ import pytest
 import headwater as hw
 from headwater.core.batch import Text, concat, frame, single
 from headwater.core.clock import VirtualClock
-from headwater.following import Cursors, Delivery, Notices, Page, Streams
-from headwater.following.delivering import Manner
+from headwater.following import Consumer, Cursors, Delivery, Manner, Notices, Page, Streams
 from headwater.log.memory import MemoryLog
 
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -66,7 +65,8 @@ class World:
         self.log.append(concat(parts))
 
     def delivery(self, target: Any, *, name: str = "mine", stream: str = "order", **manner: Any) -> Delivery:
-        return Delivery(name, stream, self.streams.open(stream), target, self.cursors, self.clock, Manner(**manner))
+        consumer = Consumer(name, stream, target, Manner(**manner))
+        return Delivery(consumer, self.streams.open(stream), self.cursors, self.clock)
 
     def run(self, delivery: Delivery, most: int = 10_000) -> list[float]:
         """Step until there is nothing to do, with time that goes on only as asked for; the pauses after failures."""

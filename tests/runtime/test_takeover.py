@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -125,3 +126,37 @@ def test_a_crash_amid_the_exchange_is_mended_at_the_next_start(tmp_path, at):
     takeover._exchange(tmp_path)
     assert [(tmp_path / name / "whose").read_text() for name in ("state", "view")] == [NEXT, NEXT]
     assert [(tmp_path / PREVIOUS / name / "whose").read_text() for name in ("state", "view")] == ["old", "old"]
+
+
+@pytest.mark.parametrize("had", [True, False])
+@pytest.mark.parametrize("has", [True, False])
+def test_the_worker_changes_with_the_app(had, has):
+    """Who is told of events is declared in the file that takes over."""
+    done: list[str] = []
+
+    class Child:
+        def __init__(self, name):
+            self.name = name
+
+        def __getattr__(self, what):
+            return lambda: done.append(f"{self.name} {what}")
+
+    class Supervisor:
+        spec = "new.py"
+        app = SimpleNamespace(consumers={"notify": None} if has else {})
+        children = {"worker": Child("old")} if had else {}
+
+        def child(self, role, spec):
+            assert (role, spec) == ("worker", "new.py")
+            return Child("new")
+
+        def spawn(self, child):
+            child.spawn()
+
+        def adopt(self, child):
+            self.children["worker"] = child
+
+    supervisor = Supervisor()
+    takeover._replace_worker(supervisor)
+    assert done == ["old end"] * had + ["new spawn", "new go"] * has
+    assert [child.name for child in supervisor.children.values()] == ["new"] * has

@@ -21,7 +21,7 @@ from headwater.log.memory import MemoryLog
 from headwater.registry import Catalog
 from headwater.runtime.fold import Fold
 from headwater.runtime.learner import Learner
-from headwater.runtime.places import FOLLOWING
+from headwater.runtime.places import FOLLOWING, NEXT, STATE
 
 from .conftest import START_MS, departure, events, settings
 
@@ -176,3 +176,30 @@ def test_retention_keeps_what_a_consumer_has_not_had(app, log, tmp_path, monkeyp
             cursors.move("slow", 820, 1)
             learner._tend()
             assert log.bounds()[0] == 800
+
+
+def test_a_learner_beside_leaves_what_is_new_to_whoever_takes_over(app, log, tmp_path):
+    """From when it is level, so that the rows of no question are missing: the running one says those before."""
+    whole, levels = tmp_path / "whole", []
+    run(app, log, whole)
+    rows = [chunk.batch for chunk in log.read(0)]
+    growing = MemoryLog()
+    for batch in rows[:5]:
+        growing.append(batch)
+    beside = Learner(app, growing, chosen(tmp_path), VirtualClock(), on_level=levels.append)
+    beside.catch_up()
+    beside._tell_level()
+    beside._save()
+    for batch in rows[5:]:
+        growing.append(batch)
+    stop = threading.Event()
+    stop.set()
+    beside.run(stop)
+    beside.close()
+    assert said(tmp_path, FEATURES) == said(tmp_path, VERSIONS) == []
+    (tmp_path / NEXT / STATE).rename(tmp_path / STATE)
+    run(app, growing, tmp_path)
+    (level,) = levels
+    expected = [event["data"] for event in said(whole, FEATURES) if event["data"]["seq"] >= level]
+    assert [event["data"] for event in said(tmp_path, FEATURES)] == expected
+    assert len(expected) > 200

@@ -5,8 +5,9 @@ as columns, JSON, CloudEvents or Arrow; calls of handlers and webhooks, at least
 a change of the log, or anything that holds up those who write it.
 """
 
+from headwater.following.consumer import Consumer, Manner
 from headwater.following.cursors import Cursors, Parked, Progress
-from headwater.following.declaring import Consumer, Consuming
+from headwater.following.declaring import Consuming
 from headwater.following.delivering import Delivery
 from headwater.following.envelope import Envelope, Notice
 from headwater.following.notices import FEATURES, INCIDENTS, PLANS, VERSIONS, Notices
@@ -25,6 +26,7 @@ __all__ = [
     "Delivery",
     "Envelope",
     "Followed",
+    "Manner",
     "Notice",
     "Notices",
     "Page",

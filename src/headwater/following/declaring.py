@@ -8,17 +8,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from headwater.core.errors import DeclarationError, nearest
 from headwater.core.event import Event, EventType
 from headwater.core.schema import SYSTEM_SCHEMAS, Schema
-from headwater.following.delivering import Manner
+from headwater.following.consumer import Consumer, Manner
 from headwater.following.envelope import Envelope, Notice
 from headwater.following.handlers import Handler
 from headwater.following.notices import SAYS
-from headwater.following.protocol import Target
 from headwater.following.webhook import Webhook
 
 E = TypeVar("E", bound=Event)
@@ -29,23 +27,6 @@ _NAME = r"[a-z_][a-z0-9_]{0,62}"
 _BATCH = 500
 _SYSTEM = {*SAYS, *(schema.stream for schema in SYSTEM_SCHEMAS)}
 _OPTIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """Who follows a stream.
-
-    Attributes:
-        name: Its cursor is kept under it.
-        stream: The stream's name.
-        target: Who is told.
-        manner: How.
-    """
-
-    name: str
-    stream: str
-    target: Target
-    manner: Manner
 
 
 class On(Generic[G, S]):

@@ -8,16 +8,16 @@ takes. Time is the caller's: `step` never waits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 
 from headwater.core.clock import Clock
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import EventsDropped, Fatal, Retryable
+from headwater.core.errors import CorruptData, EventsDropped, Fatal, Retryable, WrongState
+from headwater.following.consumer import Consumer
 from headwater.following.cursors import Cursors, Parked
 from headwater.following.formats import cloud_event
 from headwater.following.page import Page
-from headwater.following.protocol import Followed, Target
+from headwater.following.protocol import Followed
 from headwater.following.retrying import pause_s
 
 _READ_ROWS, _READ_BYTES = 1000, 4 << 20
@@ -28,32 +28,14 @@ _LOOK_S = 1.0  # how often it is asked whether parked events are wanted again
 Trouble = Callable[[str, int, str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a consumer is served.
-
-    Attributes:
-        kind: "handler" or "webhook", as it is shown.
-        start: "start" for all that the stream still has, "end" for what comes after its first run.
-        attempts: Failures after which an event is parked; None tries for ever.
-    """
-
-    kind: str = "handler"
-    start: str = "start"
-    attempts: int | None = None
-
-
 class Delivery:
     """Serves one consumer. One thread calls `step`.
 
     Args:
-        name: The consumer's; its cursor is kept under it.
-        stream: Name of the stream.
-        followed: That stream.
-        target: Who is told.
+        consumer: Who is told, and how; the cursor is kept under its name.
+        followed: Its stream.
         cursors: Where the cursor is.
         clock: Measures pauses and stamps what is parked.
-        manner: How it is served.
 
     Attributes:
         on_trouble: Hears (what happened, at which seq, why) of what is retried, parked or missed.
@@ -62,14 +44,12 @@ class Delivery:
         WrongState: See `Cursors.claim`.
     """
 
-    def __init__(
-        self, name: str, stream: str, followed: Followed, target: Target, cursors: Cursors, clock: Clock, manner: Manner
-    ) -> None:
-        self.name, self._followed, self._target, self._cursors, self._clock = name, followed, target, cursors, clock
-        self._manner = manner
+    def __init__(self, consumer: Consumer, followed: Followed, cursors: Cursors, clock: Clock) -> None:
+        self.name, self._target, self._manner = consumer.name, consumer.target, consumer.manner
+        self._followed, self._cursors, self._clock = followed, cursors, clock
         self.on_trouble: Trouble = lambda _what, _seq, _why: None
-        first = followed.bounds()[1 if manner.start == "end" else 0]
-        progress = cursors.claim(name, stream, manner.kind, first)
+        first = followed.bounds()[1 if self._manner.start == "end" else 0]
+        progress = cursors.claim(self.name, consumer.stream, self._manner.kind, first)
         self._saved = self._next = progress.next
         self._page: Page | None = None
         self._at = 0  # rows of the page that are done
@@ -87,8 +67,11 @@ class Delivery:
             return left_s
         if self._page is None:
             self._hand_over_parked()
-            if not self._read():
-                return self._rest()
+            try:
+                if not self._read():
+                    return self._rest()
+            except (WrongState, CorruptData) as error:
+                return self._again(self._next, error)  # shown in its status; whoever mends the log has it go on
         assert self._page is not None
         most = 1 if self._alone else self._target.most
         part = self._page.part(self._at, min(self._at + most, self._page.n))
@@ -141,6 +124,9 @@ class Delivery:
 
     def _rest(self) -> float:
         """Nothing to hand over: how long until there may be."""
+        if self._attempt:  # it could not be read, and now it can: all is well again
+            self._cursors.move(self.name, self._next, self._n_done)
+            self._saved, self._n_done, self._attempt = self._next, 0, 0
         if self._next < self._followed.bounds()[1]:
             return 0.0
         if self._saved == self._next:
@@ -167,11 +153,19 @@ class Delivery:
             self._passed(part)
             self._saved = self._next
             return 0.0
-        asked_s = error.delay_s if isinstance(error, Retryable) else None
-        wait_s = pause_s(self._attempt, f"{self.name}/{part.seq[0]}", asked_s)
-        self.on_trouble(f"failed {self._attempt} times", int(part.seq[0]), said)
+        return self._wait(int(part.seq[0]), error)
+
+    def _again(self, seq: int, error: Exception) -> float:
+        """What is next could not even be read."""
+        self._attempt += 1
+        return self._wait(seq, error)
+
+    def _wait(self, seq: int, error: Exception) -> float:
+        """Note a failure, and have the next step wait."""
+        wait_s = pause_s(self._attempt, f"{self.name}/{seq}", error.delay_s if isinstance(error, Retryable) else None)
+        self.on_trouble(f"failed {self._attempt} times", seq, _said(error))
         self._retry_at_s = self._clock.monotonic_s() + wait_s
-        self._cursors.fail(self.name, self._attempt, self._clock.now_us() + int(wait_s * 1e6), said)
+        self._cursors.fail(self.name, self._attempt, self._clock.now_us() + int(wait_s * 1e6), _said(error))
         return wait_s
 
     def _passed(self, part: Page) -> None:

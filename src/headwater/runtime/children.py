@@ -27,7 +27,7 @@ class Child:
     """A supervised process.
 
     Attributes:
-        role: "learner", "gateway" or "backfill".
+        role: "learner", "gateway", "backfill" or, where the app has consumers, "worker".
         spec: The file that declares its app.
         is_beside: It works on the state of a changed app, beside the running one.
         on_word: Called with each thing that it says, on a thread of its own.

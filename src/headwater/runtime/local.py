@@ -120,9 +120,7 @@ class LocalRun:
             if consumer.manner.kind != "handler":
                 continue
             followed = streams.open(consumer.stream)
-            delivery = Delivery(
-                consumer.name, consumer.stream, followed, consumer.target, self._cursors, self.clock, consumer.manner
-            )
+            delivery = Delivery(consumer, followed, self._cursors, self.clock)
             n_pauses = 0
             while n_pauses < _PATIENCE and (wait_s := delivery.step()) < inf:
                 self.clock.advance(wait_s)

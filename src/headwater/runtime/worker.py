@@ -50,8 +50,7 @@ class Worker:
             streams = Streams(log, app.streams, notices)
             cursors.retire_others(list(app.consumers))
             self._threads = [
-                _Thread(Delivery(c.name, c.stream, streams.open(c.stream), c.target, cursors, clock, c.manner), self.stop)
-                for c in app.consumers.values()
+                _Thread(Delivery(c, streams.open(c.stream), cursors, clock), self.stop) for c in app.consumers.values()
             ]
             self._held = held.pop_all()
 

@@ -69,6 +69,7 @@ class _Server(uvicorn.Server):
         self._is_leaving = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
         if self._is_leaving:
             for server in self.servers:
                 server.close()
@@ -77,7 +78,6 @@ class _Server(uvicorn.Server):
             ends = time.monotonic() + _LEAVE_S
             while self.server_state.connections and time.monotonic() < ends:  # noqa: ASYNC110 - uvicorn's set has no event
                 await asyncio.sleep(_LOOK_S)
-        self._stopping()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
