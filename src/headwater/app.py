@@ -23,6 +23,7 @@ from headwater.features.aggregates import Aggregate, Category, Feature, Numeric,
 from headwater.features.plan import Plan, Planner
 from headwater.following.declaring import Consuming
 from headwater.learning.linear import Linear
+from headwater.learning.protocol import LearnerSpec, check_spec
 
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 
@@ -85,7 +86,7 @@ class Model:
         on: The stream; each of its events is scored once.
         features: What the answer may depend on; fields of `on` count as numbers.
         label: What turns out to be true, and when.
-        learner: How the line learns.
+        learner: How the line learns: compiled, or by blocks of labels in the event lane.
         baseline_by: Whose last outcome "no change" repeats: fields of the labelling stream; None: the last of all.
         baseline_at: The same entity's fields on the `on` stream, where names differ.
         versions: When the live line is registered as a version.
@@ -97,7 +98,7 @@ class Model:
     on: EventType
     features: Sequence[AnyFeature]
     label: Label
-    learner: Linear = field(default_factory=Linear)
+    learner: Linear | LearnerSpec = field(default_factory=Linear)
     baseline_by: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
     baseline_at: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
     versions: Publish = field(default_factory=lambda: every("1d"))
@@ -173,12 +174,15 @@ def _spelled(f: Aggregate) -> str:
 
 def _check_parts(model: Model) -> None:
     """Refuse parts of a model that are something else than they should be."""
-    parts = {"label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear, "hw.Linear(...)"),
+    learners = "hw.Linear(...), hw.River(...) or another learner"
+    parts = {"label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear | LearnerSpec, learners),
              "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)")}  # fmt: skip
     parts |= {f"twins[{name!r}]": (rule, Publish, parts["versions"][2]) for name, rule in model.twins.items()}
     for part, (given, kind, expected) in parts.items():
         if not isinstance(given, kind):
             raise DeclarationError(f"{part} is something else", where=model.name, expected=expected, got=repr(given))
+    if not isinstance(model.learner, Linear):
+        check_spec(model.learner)
     if not isinstance(model.features, list | tuple):
         raise DeclarationError("features are no list", where=model.name, expected="features=[...]", got=repr(model.features))
 

@@ -119,7 +119,7 @@ def _judge_all(labels, scores, sums, hist, panes, pane_hist):
     row = np.array([np.nan, 0.0, 0.0])
     for i in range(labels.size):
         row[1] = scores[i]
-        judge(labels[i], row, 0, 1, 2, 0.0, 1.0, sums, hist, panes, pane_hist, -1)
+        judge(labels[i], row, 0, 1, 2, 0.0, 0.0, 1.0, sums, hist, panes, pane_hist, -1)
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.02, 0.001])

@@ -188,8 +188,17 @@ def test_shares_add_up_and_scores_are_the_folds_bits():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"loss": "hinge"}, r"hw\.Linear\.loss: a hyper-parameter is out of range; expected 'log' or 'squared'; got 'hinge'"),
-        ({"optimizer": "adam"}, "optimizer.*expected 'adagrad' or 'sgd'"),
+        (
+            {"loss": "hinge"},
+            r"hw\.Linear\.loss: a hyper-parameter is out of range; expected 'log' or 'squared' or 'quantile'; got 'hinge'",
+        ),
+        ({"optimizer": "adam"}, "optimizer.*expected 'adagrad' or 'sgd' or 'ftrl'"),
+        ({"loss": "quantile", "tau": 1.0}, "tau.*expected 0 < tau < 1"),
+        ({"tau": 0.9}, "tau.*expected loss='quantile'"),
+        ({"optimizer": "ftrl", "beta": -1.0}, "beta"),
+        ({"beta": 2.0}, "beta.*expected optimizer='ftrl'"),
+        ({"optimizer": "ftrl", "alpha": 0.1}, "alpha.*expected 0 with optimizer='ftrl'"),
+        ({"optimizer": "ftrl", "forget": 0.9}, "forget.*expected 1"),
         ({"eta0": 0.0}, r"eta0.*expected a number > 0; got 0\.0"),
         ({"eta0": float("inf")}, "eta0"),
         ({"eta0": float("nan")}, "eta0"),

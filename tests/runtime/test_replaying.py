@@ -25,6 +25,7 @@ from headwater.runtime.local import LocalRun
 from headwater.runtime.rebuild import rebuild
 from headwater.runtime.replay import replay
 from headwater.runtime.versions import Registrar, header
+from headwater.store.history import History
 
 from .conftest import START_MS, arrival, departure, events, write_lines
 
@@ -234,3 +235,13 @@ def test_a_rebuild_after_retention_is_refused(app, history, tmp_path):
     short.retain(max_bytes=1)
     with Catalog(folder / "registry", read_only=True) as catalog, closing(short), pytest.raises(EventsDropped):
         rebuild(app, short, catalog.list()[0], catalog.artifacts)
+
+
+def test_a_replay_keeps_the_vectors_that_were_scored(app, mixed, plain, tmp_path):
+    """Whatever the batches and restarts, the history is the same; and every question of the log that counts is in it."""
+    for folder, options in (("a", {}), ("b", {"batch": 37, "restarts": 2})):
+        done = replay(app, {}, mixed=[mixed], vectors=tmp_path / folder, **options)
+        assert done.fold.state_hash() == plain.fold.state_hash()
+    first, second = (History(tmp_path / folder / "late").read() for folder in ("a", "b"))
+    assert first.equals(second)
+    assert first.num_rows == plain.fold.models["late"].report()["questions"]["scored"]

@@ -47,7 +47,6 @@ def expressions() -> None:
 def features() -> None:
     hw.mean("distance")  # wrong: arg-type
     hw.count(Departure.distance)  # wrong: arg-type
-    hw.min(Departure.distance)  # wrong: call-arg
     hw.mean(Departure.distance, window=3600)  # wrong: arg-type
     hw.mean(Departure.distance, by="carrier")  # wrong: arg-type
     hw.mean(Departure.distance, where=Departure.distance)  # wrong: arg-type

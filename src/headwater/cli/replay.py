@@ -18,6 +18,10 @@ def replay(
     ],
     batch: Annotated[int, typer.Option(min=1, help="Events a step. Changes the speed, never the result.")] = 4096,
     restarts: Annotated[int, typer.Option(min=0, help="Save, drop and restore the state this often on the way.")] = 0,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep each question with its features as they were scored: Parquet by day."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout.")
     ] = None,
@@ -39,7 +43,7 @@ def replay(
 
     with bar() as progress:
         files, mixed = files_of(inputs)
-        done = run(load_app(app), files, mixed=mixed, batch=batch, restarts=restarts, progress=progress)
+        done = run(load_app(app), files, mixed=mixed, batch=batch, restarts=restarts, progress=progress, vectors=vectors)
     report = done.report()
     if json_file is not None and str(json_file) == "-":
         print_json(report)

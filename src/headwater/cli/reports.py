@@ -8,6 +8,7 @@ from typing import Any
 from headwater.cli.output import console, table
 
 _BINARY = ("auc", "log_loss", "accuracy", "kappa_temporal", "brier", "mean_score", "mean_label")
+_QUANTILE = ("pinball", "coverage", "pinball_ratio_to_no_change", "mean_score", "mean_label")
 _NUMBER = ("mae", "rmse", "mae_ratio_to_no_change", "mean_score", "mean_label")
 
 
@@ -18,12 +19,13 @@ def metrics_tables(metrics: Mapping[str, Any]) -> None:
         if not overall:
             console().print(f"{model}: no label yet; {report['questions']['scored']:,} questions asked.")
             continue
-        names = _BINARY if "auc" in next(iter(overall.values())) else _NUMBER
+        first = next(iter(overall.values()))
+        names = _BINARY if "auc" in first else _QUANTILE if "pinball" in first else _NUMBER
         rows = []
         for expert, values in overall.items():
             recent = report["recent"].get(expert, {})
             rows.append([expert, *(f"{values[n]:.4f}" for n in names), f"{recent.get(names[0], float('nan')):.4f}"])
-        n = int(next(iter(overall.values()))["n"])
+        n = int(first["n"])
         title = f"{model}: judged on {n:,} labels, each before it was learnt"
         table(("", *names, f"recent {names[0]}"), rows, title=title, right=(*names, f"recent {names[0]}"))
         unhappy = {k: v for k, v in report["questions"].items() if v and k not in ("scored", "labelled")}

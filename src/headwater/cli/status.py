@@ -13,7 +13,7 @@ from headwater.cli.options import ConfigFile, Json, State, Url
 if TYPE_CHECKING:
     from headwater.runtime.standing import Standing
 
-_NAMES = {"log_loss": "log loss", "mae": "mean absolute error"}
+_NAMES = {"log_loss": "log loss", "pinball": "pinball loss", "mae": "mean absolute error"}
 _CONSUMER = ("name", "stream", "next", "lag", "delivered", "retries", "parked", "missed")
 _ERROR_CHARS = 80
 _FRESH_EVENTS = 1000  # at most so many behind is called fresh

@@ -258,6 +258,7 @@ def is_text(expr: Expr[Any]) -> bool:
     return isinstance(expr, FieldRef) and expr.spec.kind is Kind.STR
 
 
+STANDS_FOR = "value_of"  # an operation that only `hw.distinct` makes
 _LOGIC = ("&", "|", "~")
 _CONDITIONS = frozenset([*_LOGIC, ">=", ">", "<=", "<", "==", "!=", "is_null"])
 _BINARY: dict[str, Callable[[Floats, Floats], Any]] = {
@@ -310,11 +311,20 @@ def evaluate(expr: Expr[Any], frame: Frame, time: Ints) -> Floats:
     if isinstance(expr, TimePart):
         return _time_part(expr, time)
     assert isinstance(expr, Op)
+    if expr.name == STANDS_FOR:
+        return _stand_in(expr.args[0], frame, time)
     if any(is_text(a) for a in expr.args):
         return _text_op(expr, frame)
     # A constant stays one number: numpy spreads it, and a question of one row is answered sooner.
     args: Any = [np.float64(a.value) if isinstance(a, Literal) else evaluate(a, frame, time) for a in expr.args]
     return _nullable(expr.name, args) if expr.name in _BINARY else _CALLS[expr.name](args)
+
+
+def _stand_in(arg: Expr[Any], frame: Frame, time: Ints) -> Floats:
+    """A number that stands for a value: the upper 52 bits of its hash."""
+    out = (hash_values((arg,), frame, time) >> np.uint64(12)).astype(np.float64)
+    out[_text_side(arg, frame)[1] if is_text(arg) else np.isnan(evaluate(arg, frame, time))] = np.nan
+    return out
 
 
 def _numbers(column: Column, expr: FieldRef[Any]) -> Floats:
@@ -368,7 +378,7 @@ def check(expr: Expr[Any]) -> None:
     for arg in expr.args:
         check(arg)
     texts = [a for a in expr.args if is_text(a) or (isinstance(a, Literal) and isinstance(a.value, str))]
-    if texts and expr.name not in ("==", "!=", "is_null"):
+    if texts and expr.name not in ("==", "!=", "is_null", STANDS_FOR):
         raise DeclarationError(
             f"a text takes part in '{expr.name}'", where=expr.text(), expected="numbers", got=texts[0].text(),
             next_step="Compare texts with == or !=, or use hw.category(...).",

@@ -14,7 +14,8 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 from headwater.core.compiled import inline
 
-N, LOG_LOSS, SQUARED_ERROR, ABSOLUTE_ERROR, CORRECT, SCORE_SUM, LABEL_SUM, LABEL_SQUARES = range(8)
+N, LOSS, SQUARED_ERROR, ABSOLUTE_ERROR, CORRECT, SCORE_SUM, LABEL_SUM, LABEL_SQUARES = range(8)
+# LOSS: log loss, or of a quantile the pinball loss; CORRECT: right answers, or of a quantile labels that are not above it
 BINS = 1024
 LAST_PANE, LAST_PANES = 1_000, 10
 _EPS = 1e-15
@@ -31,7 +32,8 @@ def _bin(log_yes: float, log_no: float) -> int:
 
 @inline
 def judge(
-    y: float, row: Floats, base: int, first: int, experts: int, squared: float, sign: float, sums: Floats, hist: Ints,
+    y: float, row: Floats, base: int, first: int, experts: int, squared: float, tau: float, sign: float,
+    sums: Floats, hist: Ints,
     panes: Floats, pane_hist: Ints, pane: int,
 ) -> None:  # fmt: skip
     """Add (sign 1) or take back (sign -1) one label's verdict on every expert; the last one is "no change".
@@ -45,11 +47,14 @@ def judge(
     for e in range(experts):
         p = row[first + e]
         error = p - y
-        log_loss, right, at = 0.0, 0.0, 0
+        loss, right, at = 0.0, 0.0, 0  # of the loss its negative
+        if squared and tau > 0.0:
+            loss = sign * (tau * error if error < 0.0 else (tau - 1.0) * error)
+            right = sign * (y <= p)
         if not squared:
             q = min(max(p, _EPS), 1.0 - _EPS)
             log_yes, log_no = np.log(q), np.log(1.0 - q)
-            log_loss = sign * (y * log_yes + (1.0 - y) * log_no)
+            loss = sign * (y * log_yes + (1.0 - y) * log_no)
             said = row[base] if e == experts - 1 and not np.isnan(row[base]) else p
             right = sign * ((said >= YES) == is_yes)
             at = _bin(log_yes, log_no)
@@ -60,7 +65,7 @@ def judge(
         sums[e, SCORE_SUM] += sign * p
         sums[e, LABEL_SUM] += sign * y
         sums[e, LABEL_SQUARES] += sign * y * y
-        sums[e, LOG_LOSS] -= log_loss
+        sums[e, LOSS] -= loss
         sums[e, CORRECT] += right
         if not squared:
             hist[e, int(is_yes), at] += int(sign)
@@ -72,7 +77,7 @@ def judge(
         panes[pane, e, SCORE_SUM] += sign * p
         panes[pane, e, LABEL_SUM] += sign * y
         panes[pane, e, LABEL_SQUARES] += sign * y * y
-        panes[pane, e, LOG_LOSS] -= log_loss
+        panes[pane, e, LOSS] -= loss
         panes[pane, e, CORRECT] += right
         if not squared:
             pane_hist[pane, e, int(is_yes), at] += int(sign)
@@ -102,18 +107,21 @@ class Metrics:
         for name, mine in self.arrays().items():
             mine[...] = arrays[name]
 
-    def report(self, squared: bool) -> dict[str, dict[str, dict[str, float]]]:
-        """{"overall": {expert: {metric: value}}, "recent": ...}."""
+    def report(self, loss: str) -> dict[str, dict[str, dict[str, float]]]:
+        """{"overall": {expert: {metric: value}}, "recent": ...}, with the metrics that belong to the learner's loss."""
         recent = (self.panes.sum(axis=0), self.pane_hist.sum(axis=0))
-        return {"overall": self._report(self.sums, self.hist, squared), "recent": self._report(*recent, squared)}
+        return {"overall": self._report(self.sums, self.hist, loss), "recent": self._report(*recent, loss)}
 
-    def _report(self, sums: Floats, hist: Ints, squared: bool) -> dict[str, dict[str, float]]:
+    def _report(self, sums: Floats, hist: Ints, loss: str) -> dict[str, dict[str, float]]:
         out = {}
         unchanged = sums[-1]
         for e, name in enumerate(self.experts):
             if sums[e, N] == 0:
                 continue
-            out[name] = _regression(sums[e], unchanged) if squared else _binary(sums[e], hist[e], unchanged)
+            if loss == "log":
+                out[name] = _binary(sums[e], hist[e], unchanged)
+            else:
+                out[name] = _regression(sums[e], unchanged) | (_quantile(sums[e], unchanged) if loss == "quantile" else {})
         return out
 
 
@@ -122,7 +130,7 @@ def _binary(sums: Floats, hist: Ints, unchanged: Floats) -> dict[str, float]:
     accuracy, same = float(sums[CORRECT] / n), float(unchanged[CORRECT] / n)
     return {
         "n": float(n),
-        "log_loss": float(sums[LOG_LOSS] / n),
+        "log_loss": float(sums[LOSS] / n),
         "brier": float(sums[SQUARED_ERROR] / n),
         "accuracy": accuracy,
         "kappa_temporal": (accuracy - same) / (1.0 - same) if same < 1.0 else 0.0,
@@ -142,6 +150,15 @@ def _regression(sums: Floats, unchanged: Floats) -> dict[str, float]:
         "mae_ratio_to_no_change": mae / same if same > 0 else 0.0,
         "mean_score": float(sums[SCORE_SUM] / n),
         "mean_label": float(sums[LABEL_SUM] / n),
+    }
+
+
+def _quantile(sums: Floats, unchanged: Floats) -> dict[str, float]:
+    loss, same = float(sums[LOSS] / sums[N]), float(unchanged[LOSS] / unchanged[N])
+    return {
+        "pinball": loss,
+        "coverage": float(sums[CORRECT] / sums[N]),  # the share of labels that are not above the score: tau, if all is well
+        "pinball_ratio_to_no_change": loss / same if same > 0 else 0.0,
     }
 
 

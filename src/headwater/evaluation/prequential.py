@@ -5,6 +5,10 @@ no change) and waits in the ring of pending rows. An event of the labelling stre
 expert's *earlier* score, and teaches the live line. The walk stops before an event at which something is due (midnight,
 a count), so that the caller can publish at exactly that place whatever the batches are.
 
+In the event lane (`learning.protocol`) the caller scores: `given` holds the scores of the questions that come next, and the
+walk also stops before a question that has none yet, and before the first event after a block of labels is full. A label does
+not teach the line: its vector is handed on behind the judged row.
+
 A pending row: time, seq, label (NaN: none yet), baseline value, scores of live, twins, no change; numbers; category rows.
 """
 
@@ -16,9 +20,10 @@ from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
 from headwater.core.hashing import Hashes
 from headwater.evaluation.metrics import LAST_PANE, YES, judge
-from headwater.learning.kernels import REFUSED, SQUARED, is_label, learn, link, predictor
+from headwater.learning.kernels import BLOCKED, REFUSED, SQUARED, TAU, is_label, is_number, learn, link, predictor
 
 TIME, SEQ, LABEL, BASE, SCORES = range(5)
+WAITING = 3  # of a learner's counts: labels of a block that is not full
 
 # ints of a model's state
 HEAD, SIZE, CLOCK, SCORED, LABELLED, CORRECTED, REPEATED, UNMATCHED, EXPIRED, SUPERSEDED, NULLS, N_INTS = range(12)
@@ -27,6 +32,7 @@ AT_TIME, AT_SCORED, AT_LABELLED = range(3)
 # what a judged row says: place of the question, its time, label, kind, place of the label; then the scores
 J_SEQ, J_TIME, J_LABEL, J_KIND, J_BY, J_SCORES = range(6)
 FIRST, CORRECTION, BY_EXPIRY = range(3)
+_HUGE = 1e100  # as in `learning.kernels`
 
 
 @inline
@@ -83,6 +89,25 @@ def _observe_no_change(table: Floats, base: float, y: float, squared: float) -> 
 
 
 @inline
+def _enlist(row: Floats, out: Floats, counts: Ints) -> None:
+    """Hand a vector on behind its scores, to be learnt with its block. One with a number beyond 1e100 is refused."""
+    n_huge = 0
+    for j in range(out.size):
+        out[j] = row[j]
+        n_huge += abs(row[j]) > _HUGE
+    counts[REFUSED if n_huge > 0 else WAITING] += 1
+
+
+@inline
+def _said(given: float, squared: float, counts: Ints) -> float:
+    """A learner's own score, if it is a number; else what nobody can be blamed for, counted with the blocked weights."""
+    if not is_number(given):
+        counts[BLOCKED] += 1
+        return link(0.0, squared)
+    return given if squared else min(max(given, 0.0), 1.0)
+
+
+@inline
 def _settle(
     row: Floats, y: float, kind: int, by: float, d: int, e: int, weights: Floats, squares: Floats, stats: Floats, learnt: Ints,
     table: Floats, params: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints,
@@ -91,7 +116,7 @@ def _settle(
     """Judge every expert on one label, then learn it; x, c and z are room for its vector."""
     squared, pane = params[SQUARED], -1
     if kind == CORRECTION:
-        judge(row[LABEL], row, BASE, SCORES, e, squared, -1.0, sums, hist, panes, pane_hist, -1)
+        judge(row[LABEL], row, BASE, SCORES, e, squared, params[TAU], -1.0, sums, hist, panes, pane_hist, -1)
     else:
         pane = (ints[LABELLED] // LAST_PANE) % panes.shape[0]
         if ints[LABELLED] % LAST_PANE == 0:
@@ -100,10 +125,13 @@ def _settle(
         ints[LABELLED] += 1
         _observe_no_change(table, row[BASE], y, squared)
     row[LABEL] = y
-    judge(y, row, BASE, SCORES, e, squared, 1.0, sums, hist, panes, pane_hist, pane)
+    judge(y, row, BASE, SCORES, e, squared, params[TAU], 1.0, sums, hist, panes, pane_hist, pane)
     out = judged[n_judged]
     out[J_SEQ], out[J_TIME], out[J_LABEL], out[J_KIND], out[J_BY] = row[SEQ], row[TIME], y, kind, by
     out[J_SCORES : J_SCORES + e] = row[SCORES : SCORES + e]
+    if out.size > J_SCORES + e:
+        _enlist(row[SCORES + e :], out[J_SCORES + e :], learnt)
+        return n_judged + 1
     for j in range(d):
         x[0, j] = row[SCORES + e + j]
     for j in range(c.size):
@@ -118,7 +146,7 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
     on_keys: Hashes, label_keys: Hashes, ys: Floats, weights: Floats, squares: Floats, stats: Floats, twins: Floats,
     twin_stats: Floats, learnt: Ints, params: Floats, rows: Floats, known: Hashes, index: Ints, dirty: Bytes,
     table: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, alarms: Ints, horizon: Ints,
-    judged: Floats, done: Ints,
+    judged: Floats, done: Ints, given: Floats,
 ) -> int:  # fmt: skip
     """Walk rows start .. n of a batch; returns the row before which it stopped, n if at the end.
 
@@ -133,13 +161,16 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
         table: float64[3, 2], outcomes after each last outcome.
         sums .. pane_hist: `Metrics`.
         ints, alarms: int64 state; see the constants above.
-        horizon: int64[3]: time allowed for a label ms, lateness ms, 1 if a missing label means 0.
-        judged: float64[room, 5 + experts], written from done[0] on.
+        horizon: int64[4]: time allowed for a label ms, lateness ms, 1 if a missing label means 0, labels of a block; 0 of
+            these where the line is compiled.
+        judged: float64[room, 5 + experts], written from done[0] on; in the event lane each row's vector follows.
         done: int64[1], rows of judged written so far.
+        given: float64[n, 1 + twins], scores of the event lane, NaN where there is none yet; no rows for a compiled line.
     """
     d, e, n = xs.shape[1], twins.shape[0] + 2, stream.size
     capacity = rows.shape[0]
     x, c, z = np.empty((1, d)), np.empty((1, cs.shape[1]), np.int64), np.empty(d)
+    in_lane = horizon[3] > 0
     for i in range(start, n):
         if skip[i]:
             continue
@@ -147,6 +178,8 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
         if s not in (on, by):
             continue
         if ints[LABELLED] >= alarms[AT_LABELLED]:
+            return i
+        if in_lane and (learnt[WAITING] >= horizon[3] or (s == on and np.isnan(given[i, 0]))):
             return i
         if s == on and (time[i] >= alarms[AT_TIME] or ints[SCORED] >= alarms[AT_SCORED]):
             return i
@@ -190,9 +223,13 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
             r = (ints[HEAD] + ints[SIZE]) % capacity
             row = rows[r]
             row[TIME], row[SEQ], row[LABEL], row[BASE] = float(time[i]), float(seq0 + i), np.nan, bases[i]
-            row[SCORES] = link(predictor(i, weights, stats, xs, cs, params, z), params[SQUARED])
-            for t in range(twins.shape[0]):
-                row[SCORES + 1 + t] = link(predictor(i, twins[t], twin_stats[t], xs, cs, params, z), params[SQUARED])
+            if in_lane:
+                for t in range(e - 1):
+                    row[SCORES + t] = _said(given[i, t], params[SQUARED], learnt)
+            else:
+                row[SCORES] = link(predictor(i, weights, stats, xs, cs, params, z), params[SQUARED])
+                for t in range(twins.shape[0]):
+                    row[SCORES + 1 + t] = link(predictor(i, twins[t], twin_stats[t], xs, cs, params, z), params[SQUARED])
             row[SCORES + e - 1] = _no_change(table, bases[i], params[SQUARED])
             for j in range(d):
                 row[SCORES + e + j] = xs[i, j]

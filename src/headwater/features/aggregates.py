@@ -17,13 +17,25 @@ from typing import Any
 from headwater.core.duration import format_ms, parse_ms, parse_offset_ms
 from headwater.core.errors import DeclarationError
 from headwater.core.event import EventType
-from headwater.core.expressions import Expr, FieldRef, TimePart, check, is_condition, is_text, owner, require_expr
+from headwater.core.expressions import (
+    STANDS_FOR,
+    Expr,
+    FieldRef,
+    Op,
+    TimePart,
+    check,
+    is_condition,
+    is_text,
+    owner,
+    require_expr,
+)
 from headwater.core.schema import Kind, Schema
 
 Fields = FieldRef[Any] | tuple[FieldRef[Any], ...]
 MAX_PANES = 1024
 MAX_LAST = 64
 MAX_WORDS = 256
+MIN_PRECISION, MAX_PRECISION = 4, 12  # log2 of a sketch's registers
 
 
 class Memory(enum.IntEnum):
@@ -34,6 +46,8 @@ class Memory(enum.IntEnum):
     WINDOW = 2  # a ring of panes: pane number, count, sum, min, max, sum of squared deviations
     LAST = 3  # the newest n by (time, seq): time, seq, value
     EWMA = 4  # per-event recursion: started, mean, variance
+    SESSION = 5  # sessions, newest first: start, end, then as a pane
+    DISTINCT = 6  # a ring of panes: pane number, registers of a sketch
 
 
 class Read(enum.IntEnum):
@@ -49,6 +63,7 @@ class Read(enum.IntEnum):
     ZSCORE = 7
     VALUE = 8
     SINCE = 9
+    DISTINCT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +76,8 @@ class Keeper:
         value: Canonical text of the value, "" for counts.
         where: Canonical text of the filter, "" for none.
         half_life_ms: Of DECAY and SPREAD; 0 means no decay.
-        size_ms, slide_ms: Of WINDOW.
-        n: Values kept, of LAST.
+        size_ms, slide_ms: Of WINDOW and DISTINCT; of SESSION, the first is the gap.
+        n: Values kept, of LAST; log2 of the registers, of DISTINCT.
         beta: Weight of the past, of EWMA.
     """
 
@@ -157,27 +172,34 @@ def _schema(stream: object, what: str) -> Schema:
     return stream.schema
 
 
-def _memory(read: Read, window: str | None, half_life: str | None, name: str) -> Memory:
-    if window is not None and half_life is not None:
-        raise DeclarationError("both window and half_life are given", where=name, expected="one of them or none")
+def _memory(read: Read, window: str | None, half_life: str | None, session: str | None, name: str) -> Memory:
+    spans = {"window": window, "half_life": half_life, "session": session}
+    given = [span for span, text in spans.items() if text is not None]
+    if len(given) > 1:
+        raise DeclarationError(f"both {' and '.join(given)} are given", where=name, expected="one of them or none")
     if window is not None:
         return Memory.WINDOW
+    if session is not None:
+        return Memory.SESSION
     if read in (Read.MIN, Read.MAX):
-        raise DeclarationError("the least or greatest value needs a window", where=name, expected="window='1h'")
+        raise DeclarationError(
+            "the least or greatest value needs a window", where=name, expected="window='1h', or session='30m'"
+        )
     return Memory.SPREAD if read in (Read.VAR, Read.ZSCORE) else Memory.DECAY
 
 
 def _aggregate(
     read: Read, source: Schema, value: Expr[Any] | None, *, by: Fields | None, at: Fields | None, where: Expr[Any] | None,
-    window: str | None = None, slide: str | None = None, half_life: str | None = None, memory: Memory | None = None,
-    prior: float = 0.0, prior_weight: float = 0.0, n: int = 0, beta: float = 0.0, nth: int = 0,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None, session: str | None = None,
+    memory: Memory | None = None, prior: float = 0.0, prior_weight: float = 0.0, n: int = 0, beta: float = 0.0, nth: int = 0,
 ) -> Aggregate:  # fmt: skip
     stream = source.stream
     owners, readers = _fields(by, "by"), None if at is None else _fields(at, "at")
     if where is not None:
         require_expr(where, "a filter")
-    what = value.text() if value is not None else stream
-    name = _name(read, what, owners, readers, where, window, slide, half_life, nth, beta, (prior, prior_weight))
+    shown = value.args[0] if isinstance(value, Op) and value.name == STANDS_FOR else value
+    what = stream if shown is None else shown.text()
+    name = _name(read, what, owners, readers, where, window, slide, half_life, session, nth, beta, (prior, prior_weight))
     _check_values(value, where, stream, name)
     strangers = [f.text() for f in owners if f.stream != stream]
     if strangers:
@@ -189,11 +211,14 @@ def _aggregate(
             "a slide without a window", where=name, expected="window='1h', slide='5m'", got=f"slide={slide!r}"
         )
     _check_prior(prior, prior_weight, name)
-    size = _span(window, name) if window is not None else 0
+    spanned = window if window is not None else session
+    size = _span(spanned, name) if spanned is not None else 0
     keeper = Keeper(
-        memory if memory is not None else _memory(read, window, half_life, name), stream, tuple(f.text() for f in owners),
+        memory if memory is not None else _memory(read, window, half_life, session, name),
+        stream, tuple(f.text() for f in owners),
         value.text() if value is not None else "", where.text() if where is not None else "",
-        _span(half_life, name) if half_life is not None else 0, size, _span(slide, name) if slide is not None else size,
+        _span(half_life, name) if half_life is not None else 0, size,
+        _span(slide, name) if slide is not None else 0 if session is not None else size,
         n, beta,
     )  # fmt: skip
     _check_window(keeper, name)
@@ -210,11 +235,12 @@ def _span(text: str, name: str) -> int:
 
 def _name(
     read: Read, what: str, by: tuple[FieldRef[Any], ...], at: tuple[FieldRef[Any], ...] | None, where: Expr[Any] | None,
-    window: str | None, slide: str | None, half_life: str | None, nth: int, beta: float, prior: tuple[float, float],
+    window: str | None, slide: str | None, half_life: str | None, session: str | None, nth: int, beta: float,
+    prior: tuple[float, float],
 ) -> str:  # fmt: skip
     """What tells this feature from every other one of a model, readably."""
-    span = f"/{window}" if window else f"~{half_life}" if half_life else f"*{beta}" if beta else ""
-    span += f":{slide}" if slide else ""
+    spans = {"/": window, "~": half_life, "|": session, "*": beta or None, ":": slide}
+    span = "".join(f"{mark}{text}" for mark, text in spans.items() if text)
     owner = " by " + ",".join(f.spec.name for f in by) if by else ""
     owner += " at " + ",".join(f.spec.name for f in at) if at else ""
     owner += f" where {where.text()}" if where is not None else ""
@@ -249,7 +275,7 @@ def _check_prior(prior: float, prior_weight: float, name: str) -> None:
 
 
 def _check_window(keeper: Keeper, name: str) -> None:
-    if keeper.memory is not Memory.WINDOW:
+    if keeper.memory is not Memory.WINDOW and not (keeper.memory is Memory.DISTINCT and keeper.size_ms):
         return
     if keeper.size_ms <= 0 or keeper.slide_ms <= 0 or keeper.size_ms % keeper.slide_ms:
         raise DeclarationError(
@@ -260,9 +286,13 @@ def _check_window(keeper: Keeper, name: str) -> None:
 
 def count(
     stream: EventType, *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
-    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None, session: str | None = None,
 ) -> Aggregate:  # fmt: skip
-    """How many events: in the window, or with weights that halve every `half_life`, or ever."""
+    """How many events: in the window, or with weights that halve every `half_life`, or in the session, or ever.
+
+    `session="30m"` reads the run of the entity's events that the scored one would join: neighbours less than 30 minutes
+    apart. Where that is none, there is nothing yet.
+    """
     return _aggregate(
         Read.COUNT,
         _schema(stream, "hw.count"),
@@ -273,22 +303,24 @@ def count(
         window=window,
         slide=slide,
         half_life=half_life,
+        session=session,
     )
 
 
 def sum(  # noqa: A001 - the field's word, used as hw.sum
     value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
-    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None, session: str | None = None,
 ) -> Aggregate:  # fmt: skip
     """The sum of a value; nulls are left out."""
     return _aggregate(
-        Read.SUM, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life
-    )
+        Read.SUM, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life,
+        session=session,
+    )  # fmt: skip
 
 
 def mean(
     value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
-    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None, session: str | None = None,
     prior: float = 0.0, prior_weight: float = 0.0,
 ) -> Aggregate:  # fmt: skip
     """The mean of a value; missing where nothing was seen.
@@ -298,34 +330,59 @@ def mean(
     """
     return _aggregate(
         Read.MEAN, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life,
-        prior=prior, prior_weight=prior_weight,
+        session=session, prior=prior, prior_weight=prior_weight,
     )  # fmt: skip
 
 
 def min(  # noqa: A001
-    value: Expr[Any], *, window: str, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
-    slide: str | None = None,
+    value: Expr[Any], *, window: str | None = None, by: Fields | None = None, at: Fields | None = None,
+    where: Expr[bool] | None = None, slide: str | None = None, session: str | None = None,
 ) -> Aggregate:  # fmt: skip
-    """The least value in the window."""
-    return _aggregate(Read.MIN, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide)
+    """The least value in the window or session: one of the two has to be given."""
+    return _aggregate(
+        Read.MIN, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, session=session
+    )
 
 
 def max(  # noqa: A001
-    value: Expr[Any], *, window: str, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
-    slide: str | None = None,
+    value: Expr[Any], *, window: str | None = None, by: Fields | None = None, at: Fields | None = None,
+    where: Expr[bool] | None = None, slide: str | None = None, session: str | None = None,
 ) -> Aggregate:  # fmt: skip
-    """The greatest value in the window."""
-    return _aggregate(Read.MAX, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide)
+    """The greatest value in the window or session: one of the two has to be given."""
+    return _aggregate(
+        Read.MAX, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, session=session
+    )
 
 
 def variance(
     value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
-    window: str | None = None, slide: str | None = None, half_life: str | None = None,
+    window: str | None = None, slide: str | None = None, half_life: str | None = None, session: str | None = None,
 ) -> Aggregate:  # fmt: skip
     """The population variance of a value; missing where nothing was seen."""
     return _aggregate(
-        Read.VAR, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life
-    )
+        Read.VAR, owner(value).schema, value, by=by, at=at, where=where, window=window, slide=slide, half_life=half_life,
+        session=session,
+    )  # fmt: skip
+
+
+def distinct(
+    value: Expr[Any], *, by: Fields | None = None, at: Fields | None = None, where: Expr[bool] | None = None,
+    window: str | None = None, slide: str | None = None, precision: int = 8,
+) -> Aggregate:  # fmt: skip
+    """About how many different values of a field or expression, text or number: in the window, or ever; nulls are left out.
+
+    HyperLogLog with 2^precision registers (see `sketches`): the standard error is 1.04 / sqrt(2^precision), 6.5 % by
+    default, and less where there are few. Each pane takes 2^precision / 8 floats for each entity.
+    """
+    if not isinstance(precision, int) or not MIN_PRECISION <= precision <= MAX_PRECISION:
+        raise DeclarationError(
+            "precision is out of range", where="hw.distinct", expected=f"{MIN_PRECISION} .. {MAX_PRECISION}", got=str(precision)
+        )
+    require_expr(value, "what is to be told apart")
+    return _aggregate(
+        Read.DISTINCT, owner(value).schema, Op(STANDS_FOR, (value,)), by=by, at=at, where=where, window=window, slide=slide,
+        memory=Memory.DISTINCT, n=precision,
+    )  # fmt: skip
 
 
 def zscore(

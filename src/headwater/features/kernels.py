@@ -20,12 +20,14 @@ import numpy as np
 
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
+from headwater.features.sessions import add_session, read_session
+from headwater.features.sketches import add_distinct, read_distinct
 
 STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT, MEMBERS = range(12)
 SPAN, SLIDE, BETA, PRIOR, PRIOR_WEIGHT = range(5)
 N_OPS, N_PARAMS = 12, 5
 WEIGHT_AT, SUM_AT = N, PARTS  # what these columns hold for a decayed memory
-DECAY, SPREAD, WINDOW, LAST, EWMA = range(5)  # `aggregates.Memory`
+DECAY, SPREAD, WINDOW, LAST, EWMA, SESSION, DISTINCT = range(7)  # `aggregates.Memory`
 READ_COUNT, READ_SUM, READ_MEAN, READ_MIN, READ_MAX, READ_VAR, READ_STD, READ_ZSCORE, READ_VALUE, READ_SINCE = range(
     10
 )  # `Read`
@@ -249,6 +251,14 @@ def _read_panes(what: int, row: Floats, op: Ints, par: Floats, t: float, panes: 
 
 
 @inline
+def _read_sessions(what: int, row: Floats, op: Ints, par: Floats, t: float, panes: Floats) -> float:
+    read_session(row, op[OFFSET], t, par[SPAN], op[N], op[PARTS], panes)
+    if what == READ_MEAN and par[PRIOR_WEIGHT] > 0.0:
+        return float((panes[SUM] + par[PRIOR_WEIGHT] * par[PRIOR]) / (panes[COUNT] + par[PRIOR_WEIGHT]))
+    return float(_read_moments(what, panes[COUNT], panes[SUM], panes[MIN], panes[MAX], panes[SQUARES]))
+
+
+@inline
 def _read_last(what: int, row: Floats, at: int, t: float) -> float:
     if row[at + 1] == 0.0:
         return np.nan
@@ -256,7 +266,9 @@ def _read_last(what: int, row: Floats, at: int, t: float) -> float:
 
 
 @inline
-def _read(row: Floats, op: Ints, par: Floats, t: float, x: float, panes: Floats) -> float:
+def _read(  # noqa: PLR0911 - one for each memory
+    row: Floats, op: Ints, par: Floats, t: float, x: float, panes: Floats
+) -> float:
     at, memory, what = op[OFFSET], op[MEMORY], op[READ]
     if memory == SPREAD:
         return float(_read_spread(what, row, at, x))
@@ -264,13 +276,17 @@ def _read(row: Floats, op: Ints, par: Floats, t: float, x: float, panes: Floats)
         return float(_read_panes(what, row, op, par, t, panes))
     if memory == LAST:
         return float(_read_last(what, row, at + 3 * op[PARTS], t))
+    if memory == SESSION:
+        return float(_read_sessions(what, row, op, par, t, panes))
+    if memory == DISTINCT:
+        return float(read_distinct(row, at, t, par[SPAN], par[SLIDE], op[N], op[PARTS]))
     if row[at] == 0.0:
         return np.nan
     return float(row[at + 1] if what == READ_MEAN else row[at + 2])
 
 
 @inline
-def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float) -> int:
+def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float, panes: Floats) -> int:
     memory, at = op[MEMORY], op[OFFSET]
     if memory == SPREAD:
         _add_spread(row, at, t, x, par[SPAN])
@@ -278,6 +294,10 @@ def _update(row: Floats, op: Ints, par: Floats, t: float, seq: float, x: float) 
         return _add_window(row, at, t, x, par[SLIDE], op[N], op[PARTS])
     elif memory == LAST:
         _add_last(row, at, t, seq, x, op[N])
+    elif memory == SESSION:
+        return add_session(row, at, t, x, par[SPAN], op[N], op[PARTS], panes)
+    elif memory == DISTINCT:
+        return add_distinct(row, at, t, x, par[SLIDE], op[N], op[PARTS])
     else:
         _add_ewma(row, at, x, par[BETA])
     return 0
@@ -345,8 +365,9 @@ def fold_table(  # noqa: C901, PLR0912 - one loop, with the commonest memory wri
                 tally[REFUSED] += 1
                 continue
             dirty[slot] = 3
-            beyond = _update(rows[slot], ops[o], params[o], t, seq, x)
+            beyond = _update(rows[slot], ops[o], params[o], t, seq, x, panes)
             tally[OVERFLOW] += beyond
             slide = params[o, SLIDE]
-            if ops[o, MEMORY] == WINDOW and not beyond and (np.floor(t / slide) + 1.0) * slide <= t + behind[i]:
+            is_ring = ops[o, MEMORY] == WINDOW or (ops[o, MEMORY] == DISTINCT and slide > 0.0)
+            if is_ring and not beyond and (np.floor(t / slide) + 1.0) * slide <= t + behind[i]:
                 tally[REVISED] += 1

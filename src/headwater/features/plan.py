@@ -21,6 +21,7 @@ from headwater.features.aggregates import MAX_PANES, Aggregate, Keeper, Memory, 
 _PART_OF = {
     Read.COUNT: 1, Read.SUM: 2, Read.MEAN: 3, Read.MIN: 4, Read.MAX: 8, Read.VAR: 19, Read.STD: 19,
 }  # fmt: skip
+_MAX_FLOATS = 8192  # of one entity's rings and lists, each: 64 KiB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,8 +133,7 @@ class Planner:
         if name not in self._outputs:
             self._outputs[name] = len(self._outputs)
             draft = self._drafts.setdefault(_table_name(feature.by), _Draft())
-            parts = _PART_OF.get(feature.read, 0) if feature.keeper.memory is Memory.WINDOW else 0
-            draft.keepers[feature.keeper] = draft.keepers.get(feature.keeper, 0) | parts
+            draft.keepers[feature.keeper] = draft.keepers.get(feature.keeper, 0) | _parts(feature)
             draft.sources.setdefault(feature.keeper, feature)
             draft.key_column(feature.keeper.stream, feature.by)
             draft.readers.append((feature, on.stream, draft.key_column(on.stream, at), self._outputs[name]))
@@ -171,10 +171,14 @@ class Planner:
         """Panes of a ring: enough for the window of the oldest event that may still be counted, or scored."""
         streams = {keeper.stream, *(on for feature, on, *_ in draft.readers if feature.keeper == keeper)}
         lateness = max(self._schemas[s].lateness_ms for s in streams)
+        if keeper.memory is Memory.SESSION:  # sessions lie a gap apart: so many fit into the lateness, and one more is going on
+            return -(-lateness // keeper.size_ms) + 2
+        if keeper.size_ms == 0:
+            return 1
         return keeper.size_ms // keeper.slide_ms + -(-lateness // keeper.slide_ms) + 1
 
     def _width(self, draft: _Draft, keeper: Keeper, parts: int) -> int:
-        if keeper.memory is not Memory.WINDOW:
+        if keeper.memory not in _RINGS:
             return {Memory.SPREAD: 4, Memory.EWMA: 3, Memory.LAST: 3 * keeper.n}[keeper.memory]
         panes = self._panes(draft, keeper)
         if panes > MAX_PANES:
@@ -183,11 +187,23 @@ class Planner:
                 expected=f"(window + lateness) / slide < {MAX_PANES}",
                 got=str(panes), next_step="Use a longer slide, a shorter lateness, or half_life=.",
             )  # fmt: skip
-        return panes * (1 + parts.bit_count())
+        each = {
+            Memory.WINDOW: 1 + parts.bit_count(),
+            Memory.SESSION: 2 + parts.bit_count(),
+            Memory.DISTINCT: 1 + words(keeper.n),
+        }
+        width = panes * each[keeper.memory]
+        if width > _MAX_FLOATS:
+            raise DeclarationError(
+                "a feature keeps too much for each entity", where=draft.sources[keeper].name,
+                expected=f"panes * floats of each <= {_MAX_FLOATS}", got=f"{panes} * {each}",
+                next_step="Use a longer slide or session, a shorter lateness, or a smaller precision.",
+            )  # fmt: skip
+        return width
 
     def _op(self, draft: _Draft, keeper: Keeper, place: _Place) -> tuple[list[int], list[float]]:
         row, params = [0] * k.N_OPS, [0.0] * k.N_PARAMS
-        window = keeper.memory is Memory.WINDOW
+        window = keeper.memory in _RINGS
         row[k.MEMORY], row[k.OFFSET], row[k.PARTS] = keeper.memory, place[0], draft.keepers[keeper]
         row[k.N] = self._panes(draft, keeper) if window else keeper.n
         if keeper.memory is Memory.DECAY:
@@ -220,6 +236,23 @@ class Planner:
             row[k.VALUE] = self.value(_own_value(feature, on))
         params[k.PRIOR], params[k.PRIOR_WEIGHT] = feature.prior, feature.prior_weight
         return row, params
+
+
+_RINGS = frozenset({Memory.WINDOW, Memory.SESSION, Memory.DISTINCT})  # they keep a number of panes or sessions
+
+
+def words(precision: int) -> int:
+    """Floats of a sketch; see `sketches`."""
+    return (1 << precision) // 8
+
+
+def _parts(feature: Aggregate) -> int:
+    """What has to be kept of a pane or session so that the feature can be read; of a sketch, its precision."""
+    if feature.keeper.memory is Memory.DISTINCT:
+        return feature.keeper.n
+    if feature.keeper.memory is Memory.SESSION:
+        return _PART_OF[feature.read] | 1  # a place without a count is free
+    return _PART_OF.get(feature.read, 0) if feature.keeper.memory is Memory.WINDOW else 0
 
 
 _Place = tuple[int, int, int]  # where a memory starts in a row; of a decayed one, also its weight and its sum

@@ -106,11 +106,11 @@ def table(seq: Ints, rows: Batch, stream: str) -> pa.Table:
         "time": pa.array(rows.time).cast(_UTC_MS),
         "arrival": pa.array(rows.arrival).cast(_UTC_US),
     }
-    columns |= {name: _array(held) for name, held in rows.frames[stream].columns.items()}
+    columns |= {name: array_of(held) for name, held in rows.frames[stream].columns.items()}
     return pa.table(columns)
 
 
-def _array(column: Column) -> pa.Array:
+def array_of(column: Column) -> pa.Array:
     if isinstance(column.values, Text):
         text = column.values
         if column.valid is None:

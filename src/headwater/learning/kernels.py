@@ -1,8 +1,8 @@
 """Scoring and learning of the linear learner, one example at a time.
 
 `params` is `Linear.params()`; `xs` float64[n, d] with NaN where missing; `cs` int64[n, k], rows of the weights, negative
-where there is none (a text with fewer words than others); `w` float64[w]; `squares` float64[w], sums of squared gradients;
-`stats` float64[4, d]; `z` float64[d], room for a standardised vector.
+where there is none (a text with fewer words than others); `w` float64[w]; `squares` float64[w], sums of squared gradients
+(FTRL: float64[2 * w], the second half its sums z); `stats` float64[4, d]; `z` float64[d], room for a standardised vector.
 
 Loops over an example's numbers hold no branch, so that the compiler works on several at once; it may not reorder a sum, so
 that bits repeat: where a sum would wait for itself, it is written as four.
@@ -15,7 +15,9 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 from headwater.core.compiled import inline, inlined, kernel
 
-SQUARED, ADAGRAD, ETA0, ALPHA, POWER, INTERCEPT, L1, L2, CLIP_GRADIENT, CLIP_Z, STANDARDIZE, FORGET = range(12)
+SQUARED, ADAGRAD, ETA0, ALPHA, POWER, INTERCEPT, L1, L2, CLIP_GRADIENT, CLIP_Z, STANDARDIZE, FORGET, TAU, FTRL, BETA = range(15)
+N_PARAMS = 15
+# SQUARED: 1 where labels are numbers, with TAU > 0 for the quantile's loss in place of the square; 0 for yes/no
 LEARNT, REFUSED, BLOCKED = range(3)
 COUNT, MEAN, VARIANCE, SCALE = range(4)  # rows of stats; the scale is 1 / sd, and 0 while nothing varies
 _HUGE = 1e100  # greatest number, weight and score: squares and sums of squares of such stay finite
@@ -95,8 +97,18 @@ def link(z: float, squared: float) -> float:
 
 
 @inline
+def slope(z: float, y: float, squared: float, tau: float) -> float:
+    """The loss's derivative by the linear predictor; where the quantile's loss has a kink, that from above, as in River."""
+    if tau > 0.0:
+        return float((z > y) - tau)
+    if squared:
+        return 2.0 * (z - y)
+    return link(z, 0.0) - y
+
+
+@inline
 def is_label(y: float, params: Floats) -> bool:
-    """Whether a label can be judged and learnt: 0 .. 1 for log loss, a number up to 1e100 for squared loss."""
+    """Whether a label can be judged and learnt: 0 .. 1 for log loss, a number up to 1e100 for the others."""
     if params[SQUARED]:
         return is_number(y)
     return bool(y >= 0.0 and y <= 1.0)
@@ -204,6 +216,44 @@ def _step_intercept(w: Floats, squares: Floats, counts: Ints, g: float, eta: flo
         counts[BLOCKED] += 1
 
 
+@inline
+def _followed(
+    w: float, n: float, z: float, g: float, eta: float, beta: float, l1: float, l2: float
+) -> tuple[float, float, float]:
+    """A weight, its sum of squared gradients and its z after one gradient of FTRL-proximal."""
+    more = n + g * g
+    z += g - (np.sqrt(more) - np.sqrt(n)) / eta * w
+    weight = -(z - np.sign(z) * l1) / ((beta + np.sqrt(more)) / eta + l2)
+    return (0.0 if abs(z) <= l1 else weight), more, z
+
+
+@inline
+def _step_ftrl(i: int, w: Floats, squares: Floats, xs: Floats, cs: Ints, z: Floats, g: float, params: Floats) -> int:
+    """FTRL-proximal steps (McMahan et al. 2013, algorithm 1) of an example's weights; returns how many were blocked."""
+    d, blocked, eta, beta = z.size, 0, params[ETA0], params[BETA]
+    first = 0
+    if params[INTERCEPT] >= 0.0:
+        first, value = 1, w[0] - params[INTERCEPT] * g
+        w[0], blocked = (value, 0) if is_number(value) else (w[0], 1)
+    for k in range(first, 1 + d + cs.shape[1]):  # the intercept, the numbers, the categories
+        at, gradient, penalised = k, g, 1.0 if k else 0.0
+        if k > d:
+            at = cs[i, k - 1 - d]
+            if at < 0:  # a text has no such word
+                continue
+        elif k and np.isnan(xs[i, k - 1]):
+            at = d + k
+        elif k:
+            gradient = g * z[k - 1]
+        l1, l2 = penalised * params[L1], penalised * params[L2]
+        value, n, total = _followed(w[at], squares[at], squares[w.size + at], gradient, eta, beta, l1, l2)
+        if is_number(value) and np.isfinite(n) and np.isfinite(total):
+            w[at], squares[at], squares[w.size + at] = value, n, total
+        else:
+            blocked += 1
+    return blocked
+
+
 @inlined
 def learn(
     i: int, w: Floats, squares: Floats, stats: Floats, counts: Ints, xs: Floats, cs: Ints, y: float, params: Floats, z: Floats
@@ -218,17 +268,20 @@ def learn(
     else:
         observe(i, xs, stats)
         total = predictor(i, w, stats, xs, cs, params, z)
-        g = 2.0 * (total - y) if params[SQUARED] else link(total, 0.0) - y
+        g = slope(total, y, params[SQUARED], params[TAU])
         g = min(max(g, -params[CLIP_GRADIENT]), params[CLIP_GRADIENT])
         eta = params[ETA0]
         if params[ALPHA] != 0.0:
             eta /= (1.0 + params[ALPHA] * counts[LEARNT]) ** params[POWER]
         counts[LEARNT] += 1
-        _step_intercept(w, squares, counts, g, eta, params)
-        if _is_plain(params):
-            counts[BLOCKED] += _step_numbers(i, w, xs, z, g, eta)
-        if n_missing > 0 or cs.shape[1] > 0 or not _is_plain(params):
-            _step_each(i, w, squares, counts, xs, cs, z, g, eta, params)
+        if params[FTRL] != 0.0:
+            counts[BLOCKED] += _step_ftrl(i, w, squares, xs, cs, z, g, params)
+        else:
+            _step_intercept(w, squares, counts, g, eta, params)
+            if _is_plain(params):
+                counts[BLOCKED] += _step_numbers(i, w, xs, z, g, eta)
+            if n_missing > 0 or cs.shape[1] > 0 or not _is_plain(params):
+                _step_each(i, w, squares, counts, xs, cs, z, g, eta, params)
 
 
 @kernel

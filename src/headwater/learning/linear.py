@@ -6,9 +6,13 @@ example (x, y) is loss(y, score) + l2/2 * |w|^2 + l1 * |w| over the weights that
     eta_t = eta0 / (1 + alpha*t)^power        t = examples learnt before
     sgd:      w <- prox(w - eta_t * g)
     adagrad:  G <- forget*G + g^2;  w <- prox(w - eta_t / sqrt(G + 1e-8) * g)          (Duchi, Hazan & Singer 2011)
+    ftrl:     s = (sqrt(n + g^2) - sqrt(n)) / eta0;  z <- z + g - s*w;  n <- n + g^2
+              w <- 0 if |z| <= l1, else -(z - sign(z)*l1) / ((beta + sqrt(n)) / eta0 + l2)   (McMahan et al. 2013)
 
 with prox(w) = sign(w) * max(0, |w| - step * l1). The intercept is not penalised. Two categories of one example that share
-a hashed weight take a step each. With l1 = 0, alpha = 0 and one intercept step, this is River's
+a hashed weight take a step each. FTRL-proximal keeps the weights of rare features at exactly 0: with l1 > 0 it is the one that
+makes a sparse model. The quantile's loss is tau*(y - score) where the label is above, (1 - tau)*(score - y) where it is below
+(Koenker & Bassett 1978). With l1 = 0, alpha = 0 and one intercept step, this is River's
 StandardScaler | LogisticRegression to rounding.
 """
 
@@ -33,9 +37,11 @@ class Linear:
     """A linear model that learns at every label.
 
     Attributes:
-        loss: "log" for a yes/no label, "squared" for a number.
-        optimizer: "adagrad" (a step of its own for each weight) or "sgd".
-        eta0: First step size.
+        loss: "log" for a yes/no label, "squared" for a number's expected value, "quantile" for its quantile `tau`.
+        optimizer: "adagrad" (a step of its own for each weight), "sgd", or "ftrl" (the same steps, and sparse with `l1`).
+        eta0: First step size; ftrl's alpha.
+        tau: Which quantile, 0 < tau < 1; for loss "quantile".
+        beta: Keeps ftrl's first steps small.
         forget: How much of the squared gradients each step of adagrad keeps; below 1, steps do not shrink for good, so that
             a line goes on following a moving world.
         alpha: Decay of the step size by example; 0 keeps it.
@@ -48,8 +54,8 @@ class Linear:
         standardize: Standardise numbers by their running mean and variance.
     """
 
-    loss: Literal["log", "squared"] = "log"
-    optimizer: Literal["adagrad", "sgd"] = "adagrad"
+    loss: Literal["log", "squared", "quantile"] = "log"
+    optimizer: Literal["adagrad", "sgd", "ftrl"] = "adagrad"
     eta0: float = 0.05
     forget: float = 1.0
     alpha: float = 0.0
@@ -61,16 +67,24 @@ class Linear:
     clip_z: float = 8.0
     bits: int = 16
     standardize: bool = True
+    tau: float = 0.5
+    beta: float = 1.0
 
     def __post_init__(self) -> None:
-        _one_of(self.loss, ("log", "squared"), "loss")
-        _one_of(self.optimizer, ("adagrad", "sgd"), "optimizer")
+        _one_of(self.loss, ("log", "squared", "quantile"), "loss")
+        _one_of(self.optimizer, ("adagrad", "sgd", "ftrl"), "optimizer")
+        is_ftrl = self.optimizer == "ftrl"
+        _check(0 < self.tau < 1, "tau", "0 < tau < 1", self.tau)
+        _check(self.tau == 0.5 or self.loss == "quantile", "tau", "loss='quantile', the only one that has it", self.tau)  # noqa: PLR2004
+        _check(self.beta >= 0 and math.isfinite(self.beta), "beta", "a finite number >= 0", self.beta)
+        _check(self.beta == 1 or is_ftrl, "beta", "optimizer='ftrl', the only one that has it", self.beta)
+        _check(self.alpha == 0 or not is_ftrl, "alpha", "0 with optimizer='ftrl', whose steps shrink as it learns", self.alpha)
         _check(self.eta0 > 0 and math.isfinite(self.eta0), "eta0", "a number > 0", self.eta0)
         _check(0 < self.forget <= 1, "forget", "0 < forget <= 1", self.forget)
         _check(
             self.forget == 1 or self.optimizer == "adagrad",
             "forget",
-            "1 with optimizer='sgd', which keeps no squares",
+            "1 with optimizer='sgd', which keeps no squares, and with 'ftrl', which keeps them all",
             self.forget,
         )
         for name in ("alpha", "power", "l1", "l2", "intercept_eta"):
@@ -85,15 +99,17 @@ class Linear:
         _check(isinstance(self.bits, int) and 4 <= self.bits <= 24, "bits", "an integer 4 .. 24", self.bits)  # noqa: PLR2004
 
     def describe(self) -> dict[str, Any]:
-        """The hyper-parameters, for recipes."""
-        return {"learner": "linear/2", **asdict(self)}
+        """The hyper-parameters, for recipes; those of one loss or optimizer only where it is used."""
+        unused = {"tau": self.loss != "quantile", "beta": self.optimizer != "ftrl"}
+        return {"learner": "linear/2", **{name: value for name, value in asdict(self).items() if not unused.get(name)}}
 
     def params(self) -> Floats:
         """As the kernels take them; see `kernels`."""
         intercept = -1.0 if self.intercept_eta is None else self.intercept_eta
         return np.array([
-            self.loss == "squared", self.optimizer == "adagrad", self.eta0, self.alpha, self.power, intercept,
+            self.loss != "log", self.optimizer == "adagrad", self.eta0, self.alpha, self.power, intercept,
             self.l1, self.l2, self.clip_gradient, self.clip_z, self.standardize, self.forget,
+            self.tau if self.loss == "quantile" else 0.0, self.optimizer == "ftrl", self.beta,
         ], np.float64)  # fmt: skip
 
     def with_(self, **changes: Any) -> Linear:
@@ -120,7 +136,7 @@ class LinearState:
 
     Attributes:
         weights: float64[n]: the intercept, then numbers, then their missing indicators, then hashed categories.
-        squares: float64[n]: each weight's sum of squared gradients.
+        squares: float64[n]: each weight's sum of squared gradients; for ftrl float64[2n], the second half each weight's z.
         stats: float64[4, d]: count, mean, variance and 1 / sd of each number.
         twins: float64[t, n]: the weights that each twin was last given.
         twin_stats: float64[t, 4, d].
@@ -133,16 +149,39 @@ class LinearState:
         n = self.base + (1 << spec.bits)
         self.params = spec.params()
         self.weights: Floats = np.zeros(n)
-        self.squares: Floats = np.zeros(n)
+        self.squares: Floats = np.zeros(2 * n if spec.optimizer == "ftrl" else n)
         self.stats: Floats = np.zeros((4, n_numbers))
         self.twins: Floats = np.zeros((n_twins, n))
         self.twin_stats: Floats = np.zeros((n_twins, 4, n_numbers))
         self.counts: Ints = np.zeros(4, np.int64)
 
+    # The compiled line needs no help from outside the loop; see `runtime.lane.LaneState` for one that does.
+
+    block = n_behind = 0
+    given: Floats = np.zeros((0, 0))
+
+    def open(self, xs: Floats, cs: Ints, scored: Ints, labelling: Ints) -> None:
+        """A batch begins."""
+
+    def look_ahead(self, at: int) -> None:
+        """The loop goes on from row `at`."""
+
+    def take(self, judged: Floats, width: int) -> None:
+        """The loop has stopped."""
+
     def publish(self, twin: int) -> None:
         """Give a twin the present weights."""
         self.twins[twin] = self.weights
         self.twin_stats[twin] = self.stats
+
+    @property
+    def mark(self) -> int:
+        """Another number where something was learnt or refused."""
+        return int(self.counts.sum())
+
+    def published(self) -> Floats:
+        """What a view shows of the line: statistics, then weights."""
+        return np.concatenate([self.stats.reshape(-1), self.weights])
 
     def snapshot(self) -> dict[str, Any]:
         """What scoring needs, as copies: most hashed weights are zero, so only the others are listed."""

@@ -15,7 +15,7 @@ import numpy as np
 from headwater.app import App
 from headwater.core.batch import Batch, Column, Floats, Frame, Text, column
 from headwater.core.schema import FieldSpec, Kind, Schema
-from headwater.features.engine import Engine, bind
+from headwater.features.engine import Bound, Engine, bind
 from headwater.features.watermarks import Watermarks
 from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
@@ -75,12 +75,14 @@ class Fold:
     Attributes:
         tells_features: Whether effects hold the features of each question.
         seconds: With a clock: time spent by stage: "features", and each model's name.
+        on_scored: Told of each bound batch and its features, before any model sees them; see `vectors`.
     """
 
     def __init__(self, app: App, *, clock: Callable[[], float] | None = None) -> None:
         self.app = app
         self._clock = clock or (lambda: 0.0)
         self.seconds = dict.fromkeys(("features", *app.models), 0.0)
+        self.on_scored: Callable[[Bound, Floats], None] | None = None
         self.seq = 0
         self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
@@ -116,6 +118,8 @@ class Fold:
         if self.tells_features:
             effects.features += feature_rows(self.app, bound, features)
         before = self._spent("features", before)
+        if self.on_scored is not None:
+            self.on_scored(bound, features)
         for name, model in self.models.items():
             judged = model.step(bound, evaluated, features, effects.due)
             before = self._spent(name, before)

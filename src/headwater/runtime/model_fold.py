@@ -14,8 +14,9 @@ from headwater.evaluation.labels import Missing
 from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
-from headwater.learning.linear import LinearState
+from headwater.learning.linear import Linear, LinearState
 from headwater.learning.vectors import category_matrix, number_matrix
+from headwater.runtime.lane import LaneState
 
 _NEVER = np.int64(2**62)
 VERSION = ""
@@ -54,7 +55,7 @@ class ModelFold:
         self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
         self.n_experts = len(model.experts)
-        self.learner = LinearState(model.learner, self.n_numbers, len(model.twins))
+        self.learner = _started(model)
         self.metrics = Metrics(model.experts)
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.no_change: Floats = np.zeros((3, 2))
@@ -66,7 +67,7 @@ class ModelFold:
         self._labels_itself = self._on == self._by and same_entity
         negative = model.label.missing is Missing.NEGATIVE
         lateness = max(app.streams[s].lateness_ms for s in (model.schema.stream, model.label.value.stream))
-        self._horizon = np.array([model.label.within_ms, lateness, negative], np.int64)
+        self._horizon = np.array([model.label.within_ms, lateness, negative, self.learner.block], np.int64)
         self._alarms = np.full(3, _NEVER)
 
     def step(self, bound: Bound, evaluated: Floats, features: Floats, due: list[Due]) -> Floats:
@@ -93,20 +94,25 @@ class ModelFold:
             bases[scored] = np.where(np.isnan(ys[scored]), bases[scored], ys[scored])
         self.pending.reserve(scored.size)
         expiring = int(self.ints[p.SIZE]) + scored.size if label.missing is Missing.NEGATIVE else 0
-        judged = np.zeros((labelling.size + expiring, p.J_SCORES + self.n_experts))
+        width = p.J_SCORES + self.n_experts
+        judged = np.zeros((labelling.size + expiring, width + self.learner.n_behind))
         done = np.zeros(1, np.int64)
         at = 0
+        self.learner.open(xs, cs, scored, labelling)
         while True:
             self._set_alarms()
+            self.learner.look_ahead(at)
             at = p.fold_model(
                 at, bound.stream, bound.skip, bound.time, bound.seq, self._on, self._by, xs, cs, bases, on_keys, label_keys, ys,
                 self.learner.weights, self.learner.squares, self.learner.stats, self.learner.twins, self.learner.twin_stats,
                 self.learner.counts, self.learner.params, self.pending.rows, self.pending.known, self.pending.index,
                 self.pending.dirty, self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes,
                 self.metrics.pane_hist, self.ints, self._alarms, self._horizon, judged, done,
+                self.learner.given,
             )  # fmt: skip
+            self.learner.take(judged[: done[0]], width)
             if at == n:
-                return judged[: done[0]].copy()
+                return judged[: done[0], :width].copy()
             asked = bound.stream[at] == self._on
             self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
 
@@ -142,7 +148,7 @@ class ModelFold:
 
     def report(self) -> dict[str, Any]:
         """Metrics of all experts, and what became of the questions."""
-        out: dict[str, Any] = self.metrics.report(self.model.learner.loss == "squared")
+        out: dict[str, Any] = self.metrics.report(self.model.learner.loss)
         out["questions"] = {
             "scored": int(self.ints[p.SCORED]), "labelled": int(self.ints[p.LABELLED]), "pending": self._unlabelled(),
             "corrected": int(self.ints[p.CORRECTED]), "repeated": int(self.ints[p.REPEATED]),
@@ -180,6 +186,14 @@ class ModelFold:
 
 
 _NONE = np.zeros(0, np.int64)
+
+
+def _started(model: Model) -> LinearState | LaneState:
+    """A line that has learnt nothing."""
+    if isinstance(model.learner, Linear):
+        return LinearState(model.learner, len(model.numbers), len(model.twins))
+    numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
+    return LaneState(model.learner, numbers, categories, len(model.twins))
 
 
 def _first(rule: Publish) -> int:

@@ -61,10 +61,9 @@ class Publisher:
             shown, gone = self._shown[name].changes(model.pending)
             puts += [(question_key(number, int(model.pending.known[r])), model.pending.rows[r].tobytes()) for r in shown]
             deletes += [question_key(number, key) for key in gone]
-            if self._learnt.get(name) != (learnt := int(model.learner.counts.sum())):
+            if self._learnt.get(name) != (learnt := model.learner.mark):
                 self._learnt[name] = learnt
-                block = np.concatenate([model.learner.stats.reshape(-1), model.learner.weights])
-                puts.append((weights_key(name), block.data))
+                puts.append((weights_key(name), model.learner.published().data))
         if self._is_anew:
             kept = {key for key, _ in puts}
             deletes += [key for key in self._view.questions() if key not in kept]

@@ -30,6 +30,7 @@ from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Chunk, EventLog
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.vectors import Vectors
 from headwater.store.checkpoint import Checkpoints
 
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -151,7 +152,7 @@ def _arrange(batch: Batch, ranked: Ints) -> Batch:
 
 def replay(
     app: App, inputs: Mapping[str, Path], *, mixed: Sequence[Path] = (), batch: int = 4096, restarts: int = 0,
-    progress: Progress = ignore, on_effects: Callable[[Effects], None] | None = None,
+    progress: Progress = ignore, on_effects: Callable[[Effects], None] | None = None, vectors: Path | None = None,
 ) -> Replay:  # fmt: skip
     """Fold files.
 
@@ -163,6 +164,7 @@ def replay(
         restarts: How often the fold is saved, dropped and restored on the way; changes nothing either.
         progress: Told how far it is.
         on_effects: Given what each step did.
+        vectors: A folder that keeps each question with its features as they were scored; see `store.history`.
     """
     histories = read_inputs(app, inputs, mixed, progress)
     merged, ahead = merge(app, histories)
@@ -173,7 +175,8 @@ def replay(
             progress("ordering", start, merged.n)
     letters = [letter for h in histories for letter in h.letters]
     began = time.perf_counter()
-    fold = _fold(app, log, batch, restarts, progress, on_effects)
+    kept = Vectors(app, vectors) if vectors is not None else None
+    fold = _fold(app, log, batch, restarts, progress, on_effects, kept)
     seconds = time.perf_counter() - began
     reasons = Counter(letter.code for letter in letters) + Counter({"too_far_ahead": ahead} if ahead else {})
     return Replay(fold.seq, seconds, fold, _counts(fold, log, len(letters) + ahead), letters, dict(reasons))
@@ -207,8 +210,9 @@ def chunks(log: EventLog, seq: int, events: int) -> Iterator[Chunk]:
 
 
 def _fold(
-    app: App, log: EventLog, batch: int, restarts: int, progress: Progress, on_effects: Callable[[Effects], None] | None
-) -> Fold:
+    app: App, log: EventLog, batch: int, restarts: int, progress: Progress, on_effects: Callable[[Effects], None] | None,
+    vectors: Vectors | None,
+) -> Fold:  # fmt: skip
     end = log.bounds()[1]
     stops = [end * (i + 1) // (restarts + 1) for i in range(restarts)]
     fold = Fold(app)
@@ -216,6 +220,7 @@ def _fold(
         for number, stop in enumerate([*stops, end]):
             store = Checkpoints(Path(folder)) if restarts else None
             saver = Checkpointer(fold, store) if store else None
+            fold.on_scored = vectors.keep if vectors else None
             for chunk in chunks(log, fold.seq, batch):
                 if chunk.seq >= stop:
                     break
@@ -230,4 +235,6 @@ def _fold(
                 store.wait()
                 fold = restore(app, store) if number < restarts else fold
                 store.close()
+    if vectors:
+        vectors.flush()
     return fold

@@ -13,6 +13,7 @@ from headwater.core.event import Event, Field
 from headwater.core.schema import Kind, Schema
 from headwater.evaluation.labels import label
 from headwater.features.aggregates import category, mean
+from headwater.learning.linear import Linear
 from headwater.runtime.local import LocalRun
 
 _SAMPLE = {Kind.FLOAT: 1.0, Kind.INT: 1, Kind.BOOL: True, Kind.STR: "a"}
@@ -32,7 +33,7 @@ def warm(app: App) -> float:
     run.catch_up()
     for name, model in app.models.items():
         for key in ("a", "unknown") if model.schema.field(model.schema.key).kind is Kind.STR else (1, 2):
-            run.predict(name, explain=True, **{model.schema.key: key})
+            run.predict(name, explain=isinstance(model.learner, Linear), **{model.schema.key: key})
     return time.perf_counter() - began
 
 

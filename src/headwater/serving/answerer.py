@@ -23,8 +23,10 @@ from headwater.features.plan import Plan
 from headwater.features.reading import FeatureReader
 from headwater.learning.kernels import score_rows, share_rows
 from headwater.learning.linear import Linear, base_of
+from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
-from headwater.serving.protocol import Answer, Question, Recalled
+from headwater.serving.lanes import Lane
+from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
 from headwater.store.view import Reader, View, weights_key
 
@@ -48,7 +50,7 @@ class Served:
     columns: tuple[int, ...]
     categories: tuple[Category, ...]
     names: tuple[str, ...]
-    learner: Linear
+    learner: Linear | LearnerSpec
     n_experts: int
 
 
@@ -57,8 +59,16 @@ class ViewAnswerer:
 
     def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str) -> None:
         self._served, self._view, self._app = served, view, app
-        self._asked = {name: _Asked(name, s) for name, s in served.items() if s.join.spec.name == s.schema.key}
-        self._params = {name: s.learner.params() for name, s in served.items()}
+        self._compiled = {name: s.learner for name, s in served.items() if isinstance(s.learner, Linear)}
+        self._lanes = {
+            name: Lane(s.learner, s.names, len(s.columns)) for name, s in served.items() if not isinstance(s.learner, Linear)
+        }
+        self._asked = {
+            name: _Asked(name, served[name], spec)
+            for name, spec in self._compiled.items()
+            if served[name].join.spec.name == served[name].schema.key
+        }
+        self._params = {name: spec.params() for name, spec in self._compiled.items()}
         self._models = {name: s.schema for name, s in served.items()}
         self._readers = {name: FeatureReader(plan, s.schema.stream, s.columns) for name, s in served.items()}
 
@@ -93,8 +103,12 @@ class ViewAnswerer:
         served = self._served[model]
         with self._view.open() as view:
             self._check(view)
-            weights, stats = _weights(view, model, len(served.columns))
             xs, cs, stored = self._vectors(view, model, served, question)
+            if model in self._lanes:
+                if question.explain:
+                    raise Unexplained(model)
+                return Answer(model, view.meta.seq, self._lanes[model].score(_block(view, model), xs, cs), stored, None)
+            weights, stats = _weights(view, model, len(served.columns))
             score = np.empty(xs.shape[0])
             params = self._params[model]
             score_rows(weights, stats, xs, cs, params, score)
@@ -117,7 +131,7 @@ class ViewAnswerer:
 
     def _read(self, view: View, model: str, served: Served, rows: Frame, time: Ints) -> tuple[Floats, Ints]:
         features = self._readers[model].read(rows, time, view.rows)
-        base = base_of(len(served.columns))
+        base = base_of(len(served.columns)) if model in self._compiled else 0
         return (
             number_matrix(features, served.columns),
             category_matrix(served.categories, rows, time, base, served.learner.bits),
@@ -127,20 +141,26 @@ class ViewAnswerer:
 class _Asked:
     """What recalling needs of a model, worked out once."""
 
-    def __init__(self, line: str, served: Served) -> None:
+    def __init__(self, line: str, served: Served, spec: Linear) -> None:
         self.name, self.weights = namer(served.number, served.join), weights_key(line)
-        self.skip, self.d, self.params = SCORES + served.n_experts, len(served.columns), served.learner.params()
+        self.skip, self.d, self.params = SCORES + served.n_experts, len(served.columns), spec.params()
 
 
 def _unpublished(line: str) -> Retryable:
     return Retryable("this line is not published yet", where=line, next_step="Wait until the learner has started.")
 
 
-def _weights(view: View, line: str, d: int) -> tuple[Floats, Floats]:
-    """Weights float64[n] and statistics float64[4, d] as published: one block, statistics first."""
+def _block(view: View, line: str) -> Floats:
+    """What is published of a line."""
     block = view.row(weights_key(line))
     if block is None:
         raise _unpublished(line)
+    return block
+
+
+def _weights(view: View, line: str, d: int) -> tuple[Floats, Floats]:
+    """Weights float64[n] and statistics float64[4, d] as published: one block, statistics first."""
+    block = _block(view, line)
     return block[4 * d :], block[: 4 * d].reshape(4, d)
 
 

@@ -22,7 +22,7 @@ from headwater.core.schema import Schema
 from headwater.serving import arrow
 from headwater.serving.limits import Limits
 from headwater.serving.problems import Problem, shorten, unavailable
-from headwater.serving.protocol import Answer, Answerer, Question
+from headwater.serving.protocol import Answer, Answerer, Question, Unexplained
 from headwater.serving.recording import Recordable, Recorder
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.requests import flags
@@ -152,6 +152,11 @@ class Predictor:
             answer = self._answerer.answer(model, Question(rows.frame, rows.given, rows.time, explain))
         except Retryable as error:
             raise unavailable(error) from error
+        except Unexplained as error:
+            raise Problem(
+                422, "unexplained", "This model's learner cannot say what each feature adds", where="explain",
+                expected="explain=false", next_step="Ask without explain.",
+            ) from error  # fmt: skip
         if answer.score.size != rows.frame.n or not np.isfinite(answer.score).all():
             raise self._no_score(model)
         answered = Answered(model, schema, rows, answer, f"{answer.line}@{answer.seq}")

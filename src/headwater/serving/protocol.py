@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from headwater.core.batch import Bools, Floats, Frame, Ints
+from headwater.core.errors import Fatal
 from headwater.core.schema import Schema
 
 
@@ -47,6 +48,16 @@ class Answer:
     shares: list[dict[str, float]] | None = None
 
 
+class Unexplained(Fatal):
+    """This model's learner cannot say what each feature adds to a score."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            "this learner cannot say what each feature adds", where=model, expected="explain=true for compiled learners only",
+            next_step="Ask without explain.",
+        )  # fmt: skip
+
+
 class Recalled(NamedTuple):
     """The answer to one stored question; see `Answer`."""
 
@@ -74,6 +85,7 @@ class Answerer(Protocol):
         Raises:
             KeyError: No such model.
             Retryable: Nothing is published yet.
+            Unexplained: Shares are asked for, and the model's learner has none.
         """
 
     def status(self) -> dict[str, object]:
