@@ -95,10 +95,12 @@ class Keeper:
     def words(self) -> str:
         """Everything about it, as a person reads it; equal words, equal keepers."""
         decay = f"half-life {format_ms(self.half_life_ms)}" if self.half_life_ms else "of all time"
+        window = f"window {format_ms(self.size_ms)} by {format_ms(self.slide_ms)}" if self.size_ms else "of all time"
         span = {
             Memory.DECAY: decay, Memory.SPREAD: f"spread, {decay}", Memory.LAST: f"last {self.n}",
             Memory.EWMA: f"beta {self.beta}",
-            Memory.WINDOW: f"window {format_ms(self.size_ms)} by {format_ms(self.slide_ms)}",
+            Memory.WINDOW: window, Memory.SESSION: f"session {format_ms(self.size_ms)}",
+            Memory.DISTINCT: f"distinct within 2^{self.n}, {window}",
         }[self.memory]  # fmt: skip
         about = f"{self.value or self.stream + ' events'} by {', '.join(self.by) or 'nothing'}, {span}"
         return f"{about}, where {self.where}" if self.where else about
