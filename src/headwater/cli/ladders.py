@@ -136,4 +136,5 @@ def _next(found: Assessment, app: Path | None, events: Mapping[str, Path]) -> li
         f"wrote {app}, and the table's events beside it.{about}",
         f"next: headwater replay {app} {inputs}",
         f"      headwater run {app}",
+        f"      headwater send {inputs}",
     ]

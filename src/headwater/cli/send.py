@@ -20,8 +20,13 @@ _EXPORTED = ("seq", "arrival")  # columns of `headwater streams export` that are
 
 def send(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet by its name; - reads JSON lines from stdin.")
-    ],
+        str | None,
+        typer.Argument(metavar="FILE", help="JSON lines, CSV or Parquet by its name; - reads JSON lines from stdin."),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="STREAM=FILE", help="A stream's file instead of FILE; several are merged by `time`."),
+    ] = None,
     stream: Annotated[
         str | None, typer.Option(metavar="NAME", help="The stream of all events; without it each names its own in `stream`.")
     ] = None,
@@ -42,14 +47,23 @@ def send(
         headwater send sample.jsonl
 
         headwater send arrivals.parquet --stream arrival --url http://127.0.0.1:8080
+
+        headwater send --input departure=departures.parquet --input arrival=arrivals.parquet
     """
     from headwater.cli.options import gateway_url
     from headwater.cli.output import print_json
     from headwater.cli.progress import bar
+    from headwater.cli.timed import merged, named
     from headwater.ingest.client import Client
 
+    if (file is None) == (not inputs) or (stream and inputs):
+        raise typer.BadParameter("give a FILE, with or without --stream, or --input STREAM=FILE, one for each stream")
+    files = named(inputs or [])
     with Client(gateway_url(config, state, url)) as client, bar() as progress:
-        rows = _stdin() if file == "-" else _rows(client, Path(file), stream, progress)
+        if file is not None:
+            rows = _stdin() if file == "-" else _rows(client, Path(file), stream, progress)
+        else:
+            rows = merged({name: _rows(client, path, name, progress) for name, path in files.items()}, files)
         totals = client.send(stream, rows, batch=batch)
     if as_json:
         print_json(_summary(totals))
