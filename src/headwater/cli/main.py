@@ -21,6 +21,7 @@ COMMANDS = {
     "tail": "tail:tail",
     "predict": "predict:predict",
     "replay": "replay:replay",
+    "frontier": "frontier:frontier",
     "profile": "profile:profile",
     "streams export": "streams:export",
     "streams describe": "streams:describe",

@@ -1,0 +1,95 @@
+"""The report: one row for each policy, and one sentence that recommends a setting."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from headwater.frontier.scores import quality
+
+NEAR = {"log_loss": 0.005, "mae": 0.01}  # as good as: nats, or share of the distance
+IN_HINDSIGHT = ("oracle", "always")  # their settings were chosen by looking at the outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one policy.
+
+    Attributes:
+        name: Of the policy.
+        metrics: Over all rows after the warm-up.
+        core_seconds: Everything that it spent.
+        share_of_always: The same, as a share of refitting at every decision point.
+        full_updates: Fits that were served.
+        lag_ms: Median time from a label's becoming known to the first answer by what has learnt it.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    core_seconds: float
+    share_of_always: float
+    full_updates: int
+    lag_ms: float
+
+    @property
+    def quality(self) -> float:
+        """The metric by which policies are compared; less is better."""
+        return quality(self.metrics)
+
+
+@dataclass(slots=True)
+class Report:
+    """The frontier of one file.
+
+    Attributes:
+        task: "binary" or "regression".
+        rows: Of the file.
+        policies: One row each.
+        always: How `always` was fitted, in words.
+        timing_gap: How much of the gap between periodic refits and the oracle the probe closes without a fast layer.
+        plans: What the default planner did and why, in order.
+        recommended, why: A policy's name, and the sentence.
+    """
+
+    task: str
+    rows: int
+    policies: list[Row]
+    always: str
+    timing_gap: float
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    recommended: str = ""
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        self.recommended, self.why = recommend(self.policies)
+
+    def row(self, name: str) -> Row:
+        """A policy's row."""
+        return next(row for row in self.policies if row.name == name)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return asdict(self)
+
+
+def is_near(metrics: dict[str, float], best: float) -> bool:
+    """Whether a policy is as good as the best, within 0.005 nats or 1 %."""
+    if "mae" in metrics:
+        return metrics["mae"] <= best * (1 + NEAR["mae"])
+    return metrics["log_loss"] <= best + NEAR["log_loss"]
+
+
+def recommend(policies: list[Row]) -> tuple[str, str]:
+    """The cheapest policy that is as good as the best one that a user can have, and why."""
+    able = [row for row in policies if row.name not in IN_HINDSIGHT[:1]]
+    best = min(row.quality for row in able)
+    chosen = min((row for row in able if is_near(row.metrics, best)), key=lambda row: (row.core_seconds, row.quality))
+    always = next(row for row in policies if row.name == "always")
+    metric = "mean absolute error" if "mae" in chosen.metrics else "log loss"
+    gain = always.quality - chosen.quality
+    beside = f"{abs(gain):.4g} {'less' if gain > 0 else 'more'} than refitting at every decision point"
+    fits = f"{chosen.full_updates} full update{'' if chosen.full_updates == 1 else 's'}"
+    return chosen.name, (
+        f"Use {chosen.name}: its {metric} is {chosen.quality:.4g}, {beside}, "
+        f"at {chosen.share_of_always:.2%} of the core-seconds, with {fits}."
+    )

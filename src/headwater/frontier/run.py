@@ -1,0 +1,136 @@
+"""All policies on one history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headwater.assess.encoding import Encoded
+from headwater.assess.table import Progress, ignore
+from headwater.core.batch import Floats, Ints
+from headwater.core.errors import Fatal
+from headwater.evaluation.metrics import YES
+from headwater.frontier import lag, timing
+from headwater.frontier.detectors import NAMES, alarmed
+from headwater.frontier.live import BOLD, Life, Lived
+from headwater.frontier.matrix import Matrix, build, search
+from headwater.frontier.report import Report, Row
+from headwater.frontier.scores import losses, metrics
+from headwater.frontier.stream import Stream, stream_of
+from headwater.learning.boosted import Boosted
+from headwater.learning.fast import Fast, FastLayer
+from headwater.learning.forest import margins_of
+
+BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)  # shares of always' core-seconds
+DEFAULT_BUDGET = 0.04  # the planner's default setting
+TREES, LEAVES = 60, 15  # of the planner's slow model
+TIMING_PRICE = 0.5  # mean losses of one block, for refits timed without a fast layer
+
+
+@dataclass(slots=True, eq=False)
+class _Bench:
+    """What all policies share."""
+
+    stream: Stream
+    matrix: Matrix
+    always_core_s: float
+
+    def slow(self, name: str, updates: Ints, extra_core_s: float = 0.0, matrix: Matrix | None = None) -> Row:
+        """A policy that answers by versions of the matrix alone."""
+        matrix, stream = matrix or self.matrix, self.stream
+        core_s = float(matrix.core_s[updates].sum()) + matrix.score_core_s + extra_core_s
+        answers = matrix.answers(stream, timing.versions_of(stream, updates))
+        swaps = [(int(matrix.live_from[i]), stream.known_at(int(i)).size) for i in updates]
+        return self.row(name, metrics(stream, answers), core_s, len(updates), lag.by_versions(stream, swaps))
+
+    def row(self, name: str, found: dict[str, float], core_s: float, n_fits: int, lag_ms: float) -> Row:
+        return Row(name, found, core_s, core_s / self.always_core_s, n_fits, lag_ms)
+
+
+def frontier(
+    encoded: Encoded, *, seed: int = 0, yes_unless: str | None = None, slow: str = "lightgbm", told: Progress = ignore
+) -> Report:
+    """Replay one history under every policy; about a minute for 10,000 rows.
+
+    Args:
+        encoded: The table.
+        seed: Of the slow model.
+        yes_unless: The class that counts as no, where a label has more than two.
+        slow: The slow model.
+        told: Told how far it is.
+
+    Raises:
+        Fatal: The history is too short, has one class, or a library is missing.
+    """
+    if slow != "lightgbm":
+        raise Fatal("no such slow model", where="--slow", expected="lightgbm", got=slow)
+    stream = stream_of(encoded, yes_unless)
+    _compile(stream)
+    setting = search(stream, seed, told)
+    matrix = build(stream, setting, seed, told)
+    bench = _Bench(stream, matrix, float(matrix.core_s.sum()) + matrix.score_core_s)
+    rows = [_no_change(bench), *_timed(bench)]
+    lagged = build(stream, setting, seed, told, lagged=True)
+    rows.append(bench.slow("always_lags", timing.always(stream), stream.lag_core_s, lagged))
+    told("planner", 0, len(BUDGETS) + 1)
+    default = live(stream, DEFAULT_BUDGET * bench.always_core_s, seed)
+    rows.append(_planned(bench, "planner", default))
+    for i, budget in enumerate(BUDGETS):
+        told("planner", i + 1, len(BUDGETS) + 1)
+        rows.append(_planned(bench, f"planner@{budget:g}", live(stream, budget * bench.always_core_s, seed)))
+    gap = timing.gap_closed(stream, matrix, timing.ski_rental(stream, matrix, _probe_losses(stream, default), TIMING_PRICE))
+    task = "regression" if stream.absolute else "binary"
+    return Report(task, stream.n, rows, setting.text(), gap, _plans(stream, default))
+
+
+def live(stream: Stream, budget_core_s: float, seed: int = 0) -> Lived:
+    """The planner with its default settings, under a budget."""
+    fitter = Boosted("absolute" if stream.absolute else "log", TREES, LEAVES, seed=seed)
+    return Life(stream, fitter, TREES, budget_core_s).run()
+
+
+def _compile(stream: Stream) -> None:
+    """Have all kernels compiled and the library loaded before anything is measured."""
+    numbers = stream.lagged[:100]
+    forest = Boosted("log", trees=1, leaves=2).fit(numbers, np.arange(100) % 2 * np.ones(100))
+    layer = FastLayer(Fast(), stream.rows, stream.lagged, absolute=stream.absolute, trees=1)
+    layer.advance(0, 10)
+    layer.exchange(forest, 10)
+    layer.advance(10, 20)
+    margins_of(forest, numbers, 0, 10)
+
+
+def _no_change(bench: _Bench) -> Row:
+    stream = bench.stream
+    found = metrics(stream, np.nan_to_num(stream.rows.unchanged, nan=YES), stream.rows.base)
+    return bench.row("no_change", found, 0.0, 0, lag.at_once(stream))
+
+
+def _timed(bench: _Bench) -> list[Row]:
+    stream, matrix = bench.stream, bench.matrix
+    rows = [bench.slow("never", timing.never(stream)), bench.slow("always", timing.always(stream))]
+    rows += [bench.slow(f"periodic/{period}", timing.periodic(stream, period)) for period in timing.PERIODS]
+    for name in NAMES:
+        updates, extra = alarmed(name, stream, matrix)
+        rows.append(bench.slow(name, updates, extra))
+    n_updates = max(2, round(timing.ORACLE_SHARE * stream.n_points))
+    return [*rows, bench.slow("oracle", timing.oracle(stream, matrix, n_updates))]
+
+
+def _planned(bench: _Bench, name: str, lived: Lived) -> Row:
+    found = metrics(bench.stream, lived.layer.fused)
+    return bench.row(name, found, lived.core_s, lived.n_fits, lag.at_once(bench.stream))
+
+
+def _probe_losses(stream: Stream, lived: Lived) -> Floats:
+    lost = losses(lived.layer.answers[:, BOLD], stream.rows.label, absolute=stream.absolute)
+    return np.array([np.nansum(lost[a:b]) for a, b in zip(stream.edges[:-1], stream.edges[1:], strict=True)])
+
+
+def _plans(stream: Stream, lived: Lived) -> list[dict[str, Any]]:
+    return [
+        {"row": int(stream.edges[point]), "action": plan.action, "why": plan.why, "numbers": plan.numbers}
+        for point, plan in lived.plans
+    ]

@@ -1,0 +1,51 @@
+"""Spending is bounded in any interval, whatever the estimates are worth."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.core.errors import DeclarationError
+from headwater.planning.bucket import Bucket
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rate=st.floats(0, 5),
+    depth=st.floats(0, 20),
+    jobs=st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 30), st.floats(0.1, 10)), max_size=40),
+)
+def test_spending_is_bounded_in_any_interval_with_estimates_wrong_by_ten_times(rate, depth, jobs):
+    bucket, now, spent = Bucket(rate, depth), 0.0, []
+    for wait, cost, wrong in jobs:
+        now += wait
+        bucket.advance(wait)
+        if bucket.reserve(cost * wrong):
+            bucket.settle(cost * wrong, cost)
+            spent.append((now, cost))
+    for i in range(len(spent)):
+        for j in range(i, len(spent)):
+            inside = [cost for _, cost in spent[i : j + 1]]
+            assert sum(inside) <= rate * (spent[j][0] - spent[i][0]) + depth + max(inside) + 1e-6
+
+
+def test_one_job_at_a_time():
+    bucket = Bucket(1.0, 10.0)
+    assert bucket.reserve(1.0)
+    assert not bucket.reserve(1.0)
+    bucket.settle(1.0, 1.0)
+    assert bucket.reserve(1.0)
+
+
+def test_a_clock_that_jumps_neither_takes_nor_gives_more_than_the_depth():
+    bucket = Bucket(1.0, 10.0, 4.0)
+    assert bucket.advance(-1e9) == 0
+    assert bucket.level == 4.0
+    bucket.advance(1e12)
+    assert bucket.level == 10.0
+
+
+def test_a_budget_is_not_negative():
+    with pytest.raises(DeclarationError, match="not negative"):
+        Bucket(-1.0, 1.0)

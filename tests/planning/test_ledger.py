@@ -1,0 +1,41 @@
+"""The ledger keeps what it was given, and only grows."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from headwater.core.errors import CorruptData
+from headwater.planning.ledger import Job, Ledger
+
+
+def job(at_ms, kind="fit", core_s=0.5):
+    return Job(at_ms, kind, 1000, 0.4, core_s, "served", "Refit: it was due.")
+
+
+def test_it_gives_back_what_it_was_given_after_a_restart(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.append(job(1))
+        ledger.append(job(2, "probe", 0.25))
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.jobs() == [job(1), job(2, "probe", 0.25)]
+        assert ledger.jobs("probe") == [job(2, "probe", 0.25)]
+        assert (ledger.spent(), ledger.spent(2)) == (0.75, 0.25)
+
+
+@pytest.mark.parametrize("change", ["UPDATE jobs SET core_s = 0", "DELETE FROM jobs"])
+def test_rows_are_never_changed(tmp_path, change):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        ledger.append(job(1))
+    with sqlite3.connect(path) as db, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        db.execute(change)
+    db.close()
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    path.write_text("this is no database at all, but long enough to look at " * 20)
+    with pytest.raises(CorruptData, match="no ledger"):
+        Ledger(path)
