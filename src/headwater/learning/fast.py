@@ -23,7 +23,7 @@ MAX_LEAVES = 120 * 63  # of all trees of a slow model
 
 @dataclass(frozen=True, slots=True)
 class Fast:
-    """The race's settings; the defaults were chosen on the first halves of public streams.
+    """The race's settings; the defaults were chosen on five public streams: see docs/update-economy.md.
 
     Attributes:
         eta, careful_eta: Steps of AdaGrad, of three members and of the careful one.
