@@ -10,6 +10,7 @@ from headwater.core.clock import VirtualClock
 from headwater.core.errors import Fatal
 from headwater.evaluation.prequential import SCORES
 from headwater.log.control import control_events
+from headwater.runtime.fold import Fold
 from headwater.runtime.idleness import Idleness
 from headwater.testing import LocalRun
 
@@ -153,3 +154,17 @@ def test_nobody_is_idle_unless_asked() -> None:
     run, clock = _lived(4), VirtualClock()
     clock.advance(1e9)
     assert list(Idleness(run.fold, clock, None).marks()) == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_event_of_a_slow_source_beyond_a_windows_ring_is_counted_whatever_the_batches(size: int) -> None:
+    run = LocalRun(_app())
+    # 24 panes of the window, one for the lateness, one to spare: in the ring hour 235 lies where hour 1 would.
+    for source, hours in (("slow", 0), ("quick", 1 + 9 * 26), ("slow", 1), ("quick", 240)):
+        run.send(Order(order=f"{source}{hours}", shop="a", amount=1.0), time=START + hours * HOUR, source=source)
+    assert run.fold.left_out()["beyond_windows"] == 1
+    assert run.fold.counts()["slow"] == {"applied": 2, "late": 0}
+    again = Fold(run.fold.app)
+    for chunk in run.log.read(0, size):
+        again.step(chunk)
+    assert again.state_hash() == run.fold.state_hash()

@@ -160,7 +160,10 @@ class Learner:
             self._save()
 
     def _tell_level(self) -> None:
+        """Nothing waits any more: what was due and to be said before this place is the running learner's."""
         if self._on_level is not None:
+            self._unregistered.clear()
+            self._untold.clear()
             self._on_level(self.fold.seq)
             self._on_level = None
 
