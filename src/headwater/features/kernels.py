@@ -20,7 +20,7 @@ import numpy as np
 
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
-from headwater.features.sessions import add_session, read_session
+from headwater.features.sessions import add_session, gather, read_session
 from headwater.features.sketches import add_distinct, read_distinct
 
 STREAM, ACTION, MEMORY, READ, KEY, VALUE, WHERE, OFFSET, N, PARTS, OUT, MEMBERS = range(12)
@@ -200,19 +200,7 @@ def _read_window(row: Floats, at: int, t: float, size: float, slide: float, pane
         a = at + (int(number) % panes) * width
         if number < 1.0 or row[a] != number:
             continue
-        if parts & 16 and out[COUNT] > 0.0:  # Chan, Golub & LeVeque (1979)
-            delta = row[a + 2] / row[a + 1] - out[SUM] / out[COUNT]
-            out[SQUARES] += delta * delta * out[COUNT] * row[a + 1] / (out[COUNT] + row[a + 1])
-        j = a + 1
-        for p in range(5):
-            if (parts >> p) & 1:
-                if p == MIN:
-                    out[p] = min(out[p], row[j])
-                elif p == MAX:
-                    out[p] = max(out[p], row[j])
-                else:
-                    out[p] += row[j]
-                j += 1
+        gather(row, a + 1, parts, out)
 
 
 @inline

@@ -56,12 +56,12 @@ def _add(row: Floats, a: int, t: float, x: float, parts: int) -> None:
 
 
 @inline
-def gather(row: Floats, a: int, parts: int, out: Floats) -> None:
-    """Add a session to out[5] = count, sum, min, max, squared deviations."""
+def gather(row: Floats, first: int, parts: int, out: Floats) -> None:
+    """Add the parts that begin at `first`, of a session or a pane, to out[5] = count, sum, min, max, squared deviations."""
     if parts & 16 and out[COUNT] > 0.0:  # Chan, Golub & LeVeque (1979)
-        delta = row[a + 3] / row[a + 2] - out[SUM] / out[COUNT]
-        out[SQUARES] += delta * delta * out[COUNT] * row[a + 2] / (out[COUNT] + row[a + 2])
-    j = a + 2
+        delta = row[first + 1] / row[first] - out[SUM] / out[COUNT]
+        out[SQUARES] += delta * delta * out[COUNT] * row[first] / (out[COUNT] + row[first])
+    j = first
     for p in range(5):
         if (parts >> p) & 1:
             if p == MIN:
@@ -84,8 +84,8 @@ def empty(out: Floats) -> None:
 def _join(row: Floats, a: int, b: int, parts: int, out: Floats) -> None:
     """Put the session at b, which is older, into the one at a."""
     empty(out)
-    gather(row, b, parts, out)
-    gather(row, a, parts, out)
+    gather(row, b + 2, parts, out)
+    gather(row, a + 2, parts, out)
     row[a] = row[b]
     row[a + 1] = max(row[a + 1], row[b + 1])
     j = a + 2
@@ -137,4 +137,4 @@ def read_session(row: Floats, at: int, t: float, gap: float, n: int, parts: int,
     for i in range(n - 1, -1, -1):
         a = at + i * width
         if row[a + 2] > 0.0 and row[a] - gap < t < row[a + 1] + gap:
-            gather(row, a, parts, out)
+            gather(row, a + 2, parts, out)
