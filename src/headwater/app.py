@@ -19,7 +19,8 @@ from headwater.core.event import EventType
 from headwater.core.expressions import Expr, FieldRef, check, is_text, owner
 from headwater.core.schema import Schema
 from headwater.evaluation.labels import Label
-from headwater.features.aggregates import Aggregate, Category, Feature, Numeric, last
+from headwater.features.aggregates import last
+from headwater.features.memories import Aggregate, Category, Feature, Numeric
 from headwater.features.plan import Plan, Planner
 from headwater.following.declaring import Consuming
 from headwater.learning.linear import Linear

@@ -9,8 +9,8 @@ import numpy as np
 
 from headwater.core.batch import Batch, Floats
 from headwater.core.event import EventType
-from headwater.features.aggregates import Aggregate
 from headwater.features.engine import Engine, bind
+from headwater.features.memories import Aggregate
 from headwater.features.plan import Plan, Planner
 from headwater.features.watermarks import Watermarks
 from headwater.testing.events import split

@@ -6,7 +6,7 @@ import pytest
 
 import headwater as hw
 from headwater.core.errors import DeclarationError
-from headwater.features.aggregates import Memory
+from headwater.features.memories import Memory
 
 from .conftest import plan_of
 

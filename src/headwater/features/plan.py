@@ -16,7 +16,8 @@ from headwater.core.errors import DeclarationError, nearest
 from headwater.core.expressions import Expr, FieldRef, is_whole
 from headwater.core.schema import Schema
 from headwater.features import kernels as k
-from headwater.features.aggregates import MAX_PANES, Aggregate, Keeper, Memory, Read
+from headwater.features.aggregates import MAX_PANES
+from headwater.features.memories import Aggregate, Keeper, Memory, Read
 
 _PART_OF = {
     Read.COUNT: 1, Read.SUM: 2, Read.MEAN: 3, Read.MIN: 4, Read.MAX: 8, Read.VAR: 19, Read.STD: 19,

@@ -10,7 +10,7 @@ from headwater.core.batch import Floats, Frame, Ints, Text
 from headwater.core.expressions import FieldRef, hash_values
 from headwater.core.hashing import Hashes
 from headwater.core.words import NO_WORD, hash_words
-from headwater.features.aggregates import Category
+from headwater.features.memories import Category
 from headwater.learning.linear import category_slots
 
 NO_WEIGHT = -1  # in place of a row of weights: a text has no such word

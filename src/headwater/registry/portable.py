@@ -76,7 +76,7 @@ class Portable:
 
 
 def _salted(name: str) -> str:
-    """By what a category's weights are told apart: all words of a text share theirs (see `features.aggregates.Category`)."""
+    """By what a category's weights are told apart: all words of a text share theirs (see `features.memories.Category`)."""
     return re.sub(r"^(words\(.*\))\[\d+\]$", r"\1", name)
 
 

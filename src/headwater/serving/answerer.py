@@ -18,7 +18,7 @@ from headwater.core.errors import Retryable
 from headwater.core.expressions import FieldRef, hash_values
 from headwater.core.schema import Schema
 from headwater.evaluation.prequential import SCORES
-from headwater.features.aggregates import Category
+from headwater.features.memories import Category
 from headwater.features.plan import Plan
 from headwater.features.reading import FeatureReader
 from headwater.learning.kernels import score_rows, share_rows
