@@ -92,7 +92,11 @@ def follow_versions(url: str, into: list[dict[str, Any]], limit: int) -> None:
 
 def tail(url: str, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "headwater", "tail", "arrival", "--url", url, *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs ignore Ctrl-C, and so would what they start; the tests may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
 
 
 def said_by(*command: str) -> str:

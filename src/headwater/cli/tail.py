@@ -30,7 +30,7 @@ def tail(
     state: State = None,
     url: Url = None,
 ) -> None:
-    """Print the events of a stream as they come, until Ctrl-C, and say where to go on.
+    """Print the events of a stream as they come, until Ctrl-C or SIGTERM, and say where to go on.
 
     For example:
 
@@ -38,9 +38,12 @@ def tail(
 
         headwater tail _versions --from start --no-follow --json
     """
+    import signal
+
     from headwater.cli.options import gateway_url
     from headwater.ingest.client import Client
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(Client(gateway_url(config, state, url), timeout_s=3 * _WAIT_S)) as client:
         place = start
         try:
