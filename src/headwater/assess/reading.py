@@ -97,9 +97,15 @@ def _readable(path: Path, kind: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError, msgspec.MsgspecError, csv.Error, EOFError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        hint = "A column must hold one type of values." if "changed from" in said else ""
+        hint = "A column must hold one type of values." if "changed from" in said else _hint(kind)
         what = f"the file cannot be read: {said}"
         raise Fatal(what, where=str(path), expected=f"a {kind} file", next_step=hint) from error
+
+
+def _hint(kind: str) -> str:
+    if kind == ".parquet":
+        return "Is it whole, and Parquet?"
+    return "Is it UTF-8 text with one JSON object a line?" if "json" in kind else "Is it UTF-8 text with a header?"
 
 
 def _check_names(file: TableFile) -> None:

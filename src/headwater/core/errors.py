@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SHOWN = 12  # names in one sentence
+
 
 class HeadwaterError(Exception):
     """Base of all errors raised on purpose.
@@ -89,13 +91,16 @@ class Overloaded(Retryable):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that helps with an unknown name: the closest known ones, or all of them.
+    """A sentence that helps with an unknown name: the closest known ones, or the first dozen of all.
 
     >>> nearest("carier", ["carrier", "origin"])
     'Did you mean carrier?'
+    >>> nearest("x", [f"late@{i}" for i in range(100, 140)])[-30:]
+    'late@110, late@111 and 28 more.'
     """
     names = sorted(known)
     close = get_close_matches(name, names, n=3)
     if close:
         return f"Did you mean {' or '.join(close)}?"
-    return f"Known: {', '.join(names)}." if names else "None is known."
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"Known: {', '.join(names[:_SHOWN])}{more}." if names else "None is known."
