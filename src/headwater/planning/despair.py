@@ -1,0 +1,74 @@
+"""When to stop using what was learnt: the probe takes over from a slow model that it beats, or everything is forgotten.
+
+Both save compute and limit harm where no fit helps. That the probe is better has to be shown by the gate, which may be
+looked at after each label; that everything is worse than "no change" has to last for several decision points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from headwater.core.batch import Floats
+from headwater.planning.gate import Gate
+from headwater.planning.methods import Name
+
+_ALPHA = 0.01
+_BOUND = 2.0  # of paired losses, in losses of "no change"
+_POINTS = 5  # decision points running
+_WORSE = 0.05  # than "no change", as a share of its loss
+
+
+class Losses(Protocol):
+    """What is asked of the evidence: see `planner.Evidence`."""
+
+    @property
+    def probe_loss(self) -> float: ...
+
+    @property
+    def model_loss(self) -> float: ...
+
+    @property
+    def unchanged_loss(self) -> float: ...
+
+    @property
+    def paired(self) -> Floats | None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Despair:
+    """What has been shown against one served version.
+
+    Attributes:
+        gate: The comparison of the probe with the learner that uses the version.
+        n_hopeless: Decision points running at which both lost to "no change".
+        is_resting: Whether the version has been put to rest.
+    """
+
+    gate: Gate | None = None
+    n_hopeless: int = 0
+    is_resting: bool = field(default=False)
+
+    def observe(self, seen: Losses, scale: float) -> tuple[str, Name]:
+        """The new labels' losses; `scale` is the mean loss of "no change". Returns why to give up and how, or "" and "fast"."""
+        line = (1.0 + _WORSE) * seen.unchanged_loss
+        hopeless = seen.probe_loss > line and (self.is_resting or seen.model_loss > line)
+        self.n_hopeless = self.n_hopeless + 1 if hopeless else 0
+        if self.n_hopeless >= _POINTS:
+            self.n_hopeless = 0
+            why = (
+                f"Reset: at {_POINTS} decision points running, what was learnt has lost more than saying that nothing changes."
+            )
+            return why, "reset"
+        if self.is_resting or seen.paired is None or scale <= 0.0:
+            return "", "fast"
+        self.gate = self.gate or Gate(_ALPHA, margin=0.0, bound=_BOUND * scale)
+        if self.gate.observe(seen.paired, np.zeros(seen.paired.size)) != "better":
+            return "", "fast"
+        self.is_resting = True
+        why = (
+            f"Promote the probe: over {self.gate.n} labels it has been shown to lose less without the slow model, which rests."
+        )
+        return why, "probe"
