@@ -100,7 +100,10 @@ def test_a_rung_that_pays_is_kept():
 
 def test_a_probe_that_is_shown_to_be_better_takes_over():
     planner, rng = fitted(), np.random.default_rng(0)
-    plan = planner.decide(evidence(probe_loss=0.4, model_loss=0.5, paired=0.1 + rng.normal(0, 0.1, 2000)))
+    worse = evidence(probe_loss=0.4, model_loss=0.5, paired=0.1 + rng.normal(0, 0.1, 2000))
+    assert planner.decide(worse).action != "promote"
+    planner.bucket.charge(200.0)
+    plan = planner.decide(worse)
     assert (plan.action, plan.method) == ("promote", "probe")
     assert "shown to lose less without the slow model" in plan.why
     assert planner.decide(evidence()).action == "wait"

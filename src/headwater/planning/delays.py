@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headwater.core.batch import Floats, Ints
+from headwater.core.batch import Bools, Floats, Ints
 from headwater.core.errors import DeclarationError
 
 _BINS = 40
@@ -37,7 +37,7 @@ class Delays:
     n: int
 
     @classmethod
-    def learnt(cls, waited_ms: Ints, come: Ints) -> Delays:
+    def learnt(cls, waited_ms: Ints, come: Bools) -> Delays:
         """From rows that waited.
 
         Args:
@@ -49,9 +49,9 @@ class Delays:
         """
         if waited_ms.size != come.size or (waited_ms.size and waited_ms.min() < 0):
             raise DeclarationError("delays are not negative, one for each row", where="Delays.learnt")
-        edges = _edges(waited_ms[come.astype(bool)])
+        edges = _edges(waited_ms[come])
         bins = np.minimum(np.searchsorted(edges, waited_ms, side="right") - 1, edges.size - 2)
-        ended = np.bincount(bins[come.astype(bool)], minlength=edges.size - 1)
+        ended = np.bincount(bins[come], minlength=edges.size - 1)
         left = np.bincount(bins, minlength=edges.size - 1)
         at_risk = left[::-1].cumsum()[::-1] - 0.5 * (left - ended)  # who stops waiting within a bin was there for half of it
         return cls(edges, np.divide(ended, at_risk, out=np.zeros(edges.size - 1), where=at_risk > 0), waited_ms.size)

@@ -1,7 +1,8 @@
 """When to stop using what was learnt: the probe takes over from a slow model that it beats, or everything is forgotten.
 
 Both save compute and limit harm where no fit helps. That the probe is better has to be shown by the gate, which may be
-looked at after each label; that everything is worse than "no change" has to last for several decision points.
+looked at after each label, and counts only where the budget does not even pay the fast layer; that everything is worse than
+"no change" has to last for several decision points.
 """
 
 from __future__ import annotations
@@ -51,8 +52,15 @@ class Despair:
     n_hopeless: int = 0
     is_resting: bool = field(default=False)
 
-    def observe(self, seen: Losses, scale: float) -> tuple[str, Name]:
-        """The new labels' losses; `scale` is the mean loss of "no change". Returns why to give up and how, or "" and "fast"."""
+    def observe(self, seen: Losses, scale: float, *, is_overdrawn: bool) -> tuple[str, Name]:
+        """The new labels' losses. Returns why to give up and how, or "" and "fast".
+
+        Args:
+            seen: The evidence.
+            scale: Mean loss of "no change".
+            is_overdrawn: Whether the budget does not even pay the fast layer. Otherwise the slow model is kept: as one expert
+                among others it helps, though the probe alone may be better than the learner on its leaves.
+        """
         line = (1.0 + _WORSE) * seen.unchanged_loss
         hopeless = seen.probe_loss > line and (self.is_resting or seen.model_loss > line)
         self.n_hopeless = self.n_hopeless + 1 if hopeless else 0
@@ -65,10 +73,11 @@ class Despair:
         if self.is_resting or seen.paired is None or scale <= 0.0:
             return "", "fast"
         self.gate = self.gate or Gate(_ALPHA, margin=0.0, bound=_BOUND * scale)
-        if self.gate.observe(seen.paired, np.zeros(seen.paired.size)) != "better":
+        if self.gate.observe(seen.paired, np.zeros(seen.paired.size)) != "better" or not is_overdrawn:
             return "", "fast"
         self.is_resting = True
         why = (
-            f"Promote the probe: over {self.gate.n} labels it has been shown to lose less without the slow model, which rests."
+            f"Promote the probe: the budget is overdrawn, and over {self.gate.n} labels it has been shown to lose less without "
+            "the slow model, which rests."
         )
         return why, "probe"

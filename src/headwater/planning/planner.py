@@ -109,6 +109,11 @@ class Planner:
         else:
             self.probe.owed = 0.0  # what fresh is worth is measured by full fits
 
+    @property
+    def loss_scale(self) -> float:
+        """Mean loss of "no change", a label; newer ones count more."""
+        return self._scale
+
     def postponed(self, core_s: float) -> None:
         """The fit that was planned waits after all: its window was looked at, which took so many core-seconds."""
         self.bucket.settle(self._trial.cost_core_s, core_s)
@@ -179,7 +184,7 @@ class Planner:
         """With a ladder: the slow model is put to rest, or everything forgotten, where it has been shown to do harm."""
         if self.ladder is None or self.n_fits == 0 or self._since < self.policy.cool_down or seen.n_new == 0:
             return None
-        why, method = self.despair.observe(seen, self._scale)
+        why, method = self.despair.observe(seen, self._scale, is_overdrawn=self.bucket.level < 0.0)
         if not why:
             return None
         self.probe.renew()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from headwater.core.batch import Floats
+from headwater.planning.anchors import LIMIT
 from headwater.planning.methods import Name
 from headwater.planning.probe import FRESH_POINTS
 
@@ -43,6 +44,8 @@ class Policy:
         pays: A refit pays if it brings this share of the loss of "no change".
         first_growth: The first try comes when there are so many times the labels of the first fit.
         cool_down: Decision points between two fits, at least.
+        forget: A candidate that on past regimes loses more than this share of the loss of "no change" has to gain as much on
+            the newest labels; infinite is no limit.
     """
 
     least_labels: int = 200
@@ -52,6 +55,7 @@ class Policy:
     pays: float = 0.01
     first_growth: float = 3.0
     cool_down: int = FRESH_POINTS + 1
+    forget: float = LIMIT
 
 
 @dataclass(frozen=True, slots=True)
