@@ -163,3 +163,12 @@ def test_the_probe_counts_only_what_is_missing():
     assert probe.owed == pytest.approx(1.0)
     probe.observe(10, 0.3, 0.0)
     assert probe.owed == pytest.approx(0.0)
+
+
+def test_a_fit_that_somebody_asked_for_is_due_but_still_has_to_be_paid():
+    planner = Planner(Policy(by_itself=False, first_by_itself=False), Bucket(1.0, 10.0))
+    assert planner.decide(evidence()).why == "Wait: nobody has asked for a fit."
+    plan = planner.decide(evidence(), asked="Refit: an operator asked for it.")
+    assert (plan.action, plan.method, plan.why) == ("fit", "full", "Refit: an operator asked for it.")
+    planner.ended(evidence(), 1.0, served=True)
+    assert "never saves up" in planner.decide(evidence(cost_core_s=11.0), asked="Refit: again.").why

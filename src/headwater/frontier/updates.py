@@ -21,6 +21,8 @@ from headwater.planning.windows import Choice, Window, candidates, choose
 WINDOWS = (1.0, 0.5, 0.25, 0.125)  # shares of the known labels; the largest that the budget can pay
 GROWTH = 2  # so many times the slow model's trees there may be at most, after updates in steps
 _LIMIT = 10.0  # a fit is stopped when it takes so many times what was reserved
+_PROBE = 10, 8, 0.3  # trees, leaves, learning rate
+_LEAST_OF_CLASS = 10
 _LEAST = 200  # labels of a window; one with fewer than five times as many may wait
 
 
@@ -76,7 +78,8 @@ class Updates:
         steps = self.ladder.methods["steps"]
         there = 0 if forest is None else forest.roots.size
         work = steps.prepare(new, self.stream.lagged.shape[1])
-        if "steps" in names and isinstance(self.fitter, Growing) and not steps.refused(work, there, GROWTH * self.trees):
+        able = "steps" in names and isinstance(self.fitter, Growing) and self._has_both(known[n_fitted:])
+        if able and not steps.refused(work, there, GROWTH * self.trees):
             out["steps"] = steps.cost_upper(work)
         if "window" in names and forest is not None:
             out["window"] = min(self.cost("full", known.size // 2), out["full"])
@@ -110,11 +113,18 @@ class Updates:
         return Update(fitted, rows)
 
     def _choose(self, known: Ints, changed_at: int, worth: float) -> Choice:
-        windows = candidates(known.size, changed_at, _LEAST)
+        windows = [each for each in candidates(known.size, changed_at, _LEAST) if self._has_both(known[each.first :])]
         return choose(windows, known.size, lambda learn, judge: self._probe(known, learn, judge), least=5 * _LEAST, worth=worth)
 
+    def _has_both(self, rows: Ints) -> bool:
+        """Whether both classes are among the labels of some rows, ten times each; numbers always are enough."""
+        if self.stream.absolute:
+            return True
+        yes = int(self.stream.rows.label[rows].sum())
+        return min(yes, rows.size - yes) >= _LEAST_OF_CLASS
+
     def _probe(self, known: Ints, learn: Ints, judge: Ints) -> Floats:
-        spec = Boosted("absolute" if self.stream.absolute else "log", 10, 8, 0.3)
+        spec = Boosted("absolute" if self.stream.absolute else "log", *_PROBE)
         forest = spec.fit(self.stream.lagged[known[learn]], self.target[known[learn]])
         return self.lost(forest, known[judge])
 

@@ -17,7 +17,7 @@ from headwater.planning.gate import Gate
 from headwater.planning.methods import Name
 
 _ALPHA = 0.01
-_BOUND = 2.0  # of paired losses, in losses of "no change"
+_BOUND = 2.0  # paired losses are clipped to so many losses of "no change"
 _POINTS = 5  # decision points running
 _WORSE = 0.05  # than "no change", as a share of its loss
 
@@ -48,7 +48,7 @@ class Despair:
         is_resting: Whether the version has been put to rest.
     """
 
-    gate: Gate | None = None
+    gate: Gate = field(default_factory=lambda: Gate(_ALPHA))
     n_hopeless: int = 0
     is_resting: bool = field(default=False)
 
@@ -72,8 +72,7 @@ class Despair:
             return why, "reset"
         if self.is_resting or seen.paired is None or scale <= 0.0:
             return "", "fast"
-        self.gate = self.gate or Gate(_ALPHA, margin=0.0, bound=_BOUND * scale)
-        if self.gate.observe(seen.paired, np.zeros(seen.paired.size)) != "better" or not is_overdrawn:
+        if self.gate.observe(seen.paired / (_BOUND * scale), np.zeros(seen.paired.size)) != "better" or not is_overdrawn:
             return "", "fast"
         self.is_resting = True
         why = (

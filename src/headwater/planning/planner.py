@@ -25,6 +25,7 @@ from headwater.planning.refusals import bad_window, not_affordable
 
 __all__ = ["Action", "Evidence", "Plan", "Planner", "Policy", "Trial"]
 _LEAST_SHARE = 0.1  # of a full refit's price: the price of the cheapest rung
+_FULL: Name = "full"
 _LATE = 0.5  # coverage of the newest rows below which labels are late rather than gone
 
 
@@ -71,14 +72,17 @@ class Planner:
         self._trial = Trial("full", 0.0, 0.0, 0.0, judged=True)
         self._scale = 0.0  # mean loss of "no change"
 
-    def decide(self, seen: Evidence) -> Plan:
-        """Take the evidence in and say what to do. A fit has its cost reserved; call `ended` when it is over."""
+    def decide(self, seen: Evidence, asked: str = "") -> Plan:
+        """Take the evidence in and say what to do. A fit has its cost reserved; call `ended` when it is over.
+
+        `asked` is why somebody else wants a fit: a rule or a person. It then is due, whatever the evidence says.
+        """
         self.bucket.advance(seen.elapsed)
         self._observe(seen)
         given_up = self._given_up(seen)
         if given_up is not None:
             return given_up
-        due, why, method = self._due(seen)
+        due, why, method = (True, asked, _FULL) if asked else self._due(seen)
         cost = seen.costs.get(method, seen.cost_core_s)
         numbers = self._numbers(seen, cost)
         if not due:
@@ -148,6 +152,8 @@ class Planner:
         if self._n_failed and self._since < pause:
             why = f"Wait: the last {self._n_failed} fits failed; the next try comes {pause} decision points after them."
             return False, why, "full"
+        if not (self.policy.by_itself if self.n_fits else self.policy.first_by_itself):
+            return False, "Wait: nobody has asked for a fit.", "full"
         if self.n_fits == 0:
             if seen.n_known < self.policy.least_labels:
                 why = f"Wait: {seen.n_known} labels are known, and a first model needs {self.policy.least_labels}."

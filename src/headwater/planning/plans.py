@@ -46,6 +46,7 @@ class Policy:
         cool_down: Decision points between two fits, at least.
         forget: A candidate that on past regimes loses more than this share of the loss of "no change" has to gain as much on
             the newest labels; infinite is no limit.
+        by_itself, first_by_itself: Whether refits, and the first fit, need not be asked for.
     """
 
     least_labels: int = 200
@@ -56,6 +57,8 @@ class Policy:
     first_growth: float = 3.0
     cool_down: int = FRESH_POINTS + 1
     forget: float = LIMIT
+    by_itself: bool = True
+    first_by_itself: bool = True
 
 
 @dataclass(frozen=True, slots=True)
