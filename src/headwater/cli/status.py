@@ -96,7 +96,9 @@ def sentence(model: str, behind: int | None, report: Mapping[str, Any]) -> str:
         fresh = "has learnt every event"
     else:
         fresh = f"is {'fresh' if behind <= _FRESH_EVENTS else 'behind'}: {behind:,} events are still to be learnt"
-    return f"{model} {fresh}; {_quality(report.get('recent', {}))}."
+    beyond = report.get("questions", {}).get("beyond_classes")
+    more = f" {beyond:,} labels were of classes beyond the declared number, and count as (other)." if beyond else ""
+    return f"{model} {fresh}; {_quality(report.get('recent', {}))}.{more}"
 
 
 def _quality(recent: Mapping[str, Mapping[str, float | None]]) -> str:

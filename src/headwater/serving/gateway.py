@@ -219,7 +219,8 @@ class Gateway:
         self._predictor.keep(answered)
         if self._decisions is not None:
             now_us = self._options.clock.now_us()
-            self._decisions.add(Decision(now_us, model, answered.version, answered.keys, answered.scores))
+            labels = None if isinstance(answered, Told) else answered.labels
+            self._decisions.add(Decision(now_us, model, answered.version, answered.keys, answered.scores, labels))
 
     async def _submit(self, stream: str | None, headers: Headers, body: bytes) -> Reply:
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
