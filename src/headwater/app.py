@@ -189,8 +189,8 @@ def _spelled(f: Aggregate) -> str:
 
 def _check_parts(model: Model) -> None:
     """Refuse parts of a model that are something else than they should be."""
-    learners = "hw.Linear(...), hw.Softmax(...) or another learner"
-    parts = {"label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear | Softmax | LearnerSpec, learners),
+    parts = {"label": (model.label, Label, "hw.label(...)"),
+             "learner": (model.learner, Linear | Softmax | LearnerSpec, "hw.Linear(...), hw.Softmax(...) or another learner"),
              "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)")}  # fmt: skip
     parts |= {f"twins[{name!r}]": (rule, Publish, parts["versions"][2]) for name, rule in model.twins.items()}
     for part, (given, kind, expected) in parts.items():
