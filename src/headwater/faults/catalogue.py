@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headwater.core.errors import Fatal, nearest
+from headwater.faults.attacks import Lies
 from headwater.faults.clocks import ClockJumps
+from headwater.faults.feedback import Feedback
 from headwater.faults.kills import Killed
 from headwater.faults.labels import Labels
 from headwater.faults.poison import Poison
@@ -15,7 +17,18 @@ from headwater.faults.schedule import Fault
 
 def all_faults() -> list[Fault]:
     """Every class; ids are unique but for classes that are run both within a process and by real processes."""
-    found: list[Fault] = [Killed(), Killed(n_kills=2), ClockJumps(), Resent(), OutOfOrder(), Poison(), Labels(), ReplyLost()]
+    found: list[Fault] = [
+        Killed(),
+        Killed(n_kills=2),
+        ClockJumps(),
+        Resent(),
+        OutOfOrder(),
+        Poison(),
+        Labels(),
+        Lies(),
+        Feedback(),
+        ReplyLost(),
+    ]
     return sorted(found, key=lambda fault: int(fault.id[1:]))
 
 
