@@ -40,7 +40,7 @@ def faults(
     wanted = chosen(only or [])
     if schedule is not None:
         _show_steps(wanted, seed, schedule)
-    with bar() as progress:
+    with bar(threads=False) as progress:
         numbers = None if schedule is None else [schedule]
         report = run_faults(n, seed=seed, faults=wanted, numbers=numbers, progress=progress)
         tried = try_all(seed, progress=progress) if known_bad and schedule is None and not only else []

@@ -158,10 +158,11 @@ VARIANTS: tuple[Variant, ...] = (
         ("F9",),
     ),
     Variant(
-        "a consumer that stops does not write down how far it got", "headwater.following.delivering",
-        (("        if self._saved != self._next:\n            self._commit()\n        self._target.close()",
-          "        self._target.close()"),),
-        ("F7", "F9"),
+        "a consumer's cursor moves before the event is handed over", "headwater.following.delivering",
+        (("        try:\n            self._target.hand_over(part)\n",
+          "        self._passed(part)\n        self._commit()\n        try:\n            self._target.hand_over(part)\n"),
+         ("        self._n_done += part.n\n        self._passed(part)\n", "        self._n_done += part.n\n")),
+        ("F1",), 200,
     ),
     Variant(
         "a new place is shown with old weights", "headwater.runtime.publishing",
