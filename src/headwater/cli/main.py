@@ -38,6 +38,7 @@ COMMANDS = {
     "parked list": "parked:list_",
     "parked retry": "parked:retry",
     "doctor": "doctor:doctor",
+    "faults": "faults:faults",
 }
 """What is typed -> `module:function` in this folder, in the order of --help. The first of two words is a group."""
 
