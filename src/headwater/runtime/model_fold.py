@@ -11,6 +11,7 @@ from headwater.app import App, Model, Publish
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.hashing import Hashes
 from headwater.evaluation import prequential as p
+from headwater.evaluation.answered import Answered
 from headwater.evaluation.class_metrics import ClassMetrics
 from headwater.evaluation.labels import Missing
 from headwater.evaluation.metrics import Metrics
@@ -79,6 +80,7 @@ class ModelFold:
         self.learner: LinearState | SoftmaxLine | LaneState = _started(model)
         self.metrics: Metrics | ClassMetrics
         self.metrics, self.no_change = self._judges()
+        self.answered = Answered()
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.pending = Pending(p.SCORES + model.n_scores + self.n_numbers + self.n_categories, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
@@ -103,6 +105,7 @@ class ModelFold:
             return np.zeros((0, width))
         rows = self._rows(bound, scored, labelling, evaluated, features)
         self.pending.reserve(scored.size)
+        ring, before = int(self.ints[p.HEAD] + self.ints[p.SIZE]), int(self.ints[p.SCORED])
         expiring = int(self.ints[p.SIZE]) + scored.size if model.label.missing is Missing.NEGATIVE else 0
         judged = np.zeros((labelling.size + expiring, width + self.learner.n_behind))
         done = np.zeros(1, np.int64)
@@ -114,6 +117,7 @@ class ModelFold:
             at = self._walk(at, bound, rows, judged, done)
             self.learner.take(judged[: done[0]], width)
             if at == n:
+                self._count_answers(ring + np.arange(self.ints[p.SCORED] - before), judged[: done[0]])
                 return judged[: done[0], :width].copy()
             asked = bound.stream[at] == self._on
             self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
@@ -155,6 +159,13 @@ class ModelFold:
             self.learner.given,
         )  # fmt: skip
 
+    def _count_answers(self, asked: Ints, judged: Floats) -> None:
+        """Count this batch's questions, by their places in the ring, and its first labels."""
+        if self.model.learner.loss != "log":
+            return
+        self.answered.ask(self.pending.rows[asked % self.pending.rows.shape[0], p.SCORES])
+        self.answered.label(judged[judged[:, p.J_KIND] == p.FIRST, p.J_SCORES])
+
     def _set_alarms(self) -> None:
         self._alarms[:] = _NEVER
         for rule, value in zip(self.rules.values(), self.next_due, strict=True):
@@ -195,6 +206,8 @@ class ModelFold:
             "superseded": int(self.ints[p.SUPERSEDED]), "null_labels": int(self.ints[p.NULLS]),
             "refused": int(self.learner.counts[1]), "blocked_weights": int(self.learner.counts[2]),
         }  # fmt: skip
+        if self.model.learner.loss == "log":
+            out["labels_by_score"] = self.answered.report()
         return out
 
     def _unlabelled(self) -> int:
@@ -204,7 +217,7 @@ class ModelFold:
         """The state without what is saved by row."""
         return {
             **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
-            "next_due": self.next_due,
+            "next_due": self.next_due, "answered": self.answered.counts,
         }  # fmt: skip
 
     def by_row(self) -> list[tuple[dict[str, Any], Bytes]]:
@@ -224,6 +237,7 @@ class ModelFold:
         self.metrics.restore(arrays)
         self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
         self.ints[...] = arrays["ints"]
+        self.answered.counts[...] = arrays.get("answered", 0)  # a state from before this was counted starts at nothing
         ring = Pending.positions(self.ints, arrays["pending.rows"].shape[0])
         self.pending.restore(arrays["pending.known"][ring], arrays["pending.rows"][ring])
 
