@@ -222,6 +222,11 @@ def _check_label(model: Model) -> None:
             "the key has the name of something that an answer says", where=f"{model.name}: {label.on.text()}",
             expected=f"a key that is none of {', '.join(_SAID)}", next_step="Give the field another name.",
         )  # fmt: skip
+    if label.value.spec.personal:
+        raise DeclarationError(
+            "names of classes are shown, and this field is personal", where=f"{model.name}: {label.value.text()}",
+            expected="a field of type str or int that may be shown", next_step="Label by a field that says nothing of a person.",
+        )  # fmt: skip
     if label.missing is not Missing.UNKNOWN:
         raise DeclarationError(
             "a missing label names no class", where=f"{model.name}: hw.label.missing", expected="hw.UNKNOWN", got="hw.NEGATIVE"

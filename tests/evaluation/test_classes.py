@@ -335,6 +335,14 @@ def test_what_cannot_work_is_refused_when_it_is_declared():
     ):
         with pytest.raises(hw.DeclarationError, match=says):
             make()
+
+    class Diagnosis(hw.Event, key="id_"):
+        id_: hw.Field[str]
+        name: hw.Field[str] = hw.Field(personal=True)
+
+    label = hw.label(Diagnosis.name, join=Diagnosis.id_, on=Ask.id_, within="3h")
+    with pytest.raises(hw.DeclarationError, match="names of classes are shown, and this field is personal"):
+        hw.Model("m", on=Ask, features=[Ask.x], label=label, learner=hw.Softmax())
     label = hw.label(Seems.kind, join=Seems.id_, on=Ask.id_, within="3h", missing=hw.NEGATIVE)
     with pytest.raises(hw.DeclarationError, match="a missing label names no class"):
         hw.Model("m", on=Ask, features=[Ask.x], label=label, learner=hw.Softmax())

@@ -16,6 +16,7 @@ from headwater.registry.portable_classes import portable_of
 from headwater.runtime.changes import declaration, difference
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Fold
+from headwater.runtime.profiling import STAGES, _split
 from headwater.runtime.publishing import Publisher
 from headwater.runtime.rebuild import rebuild
 from headwater.runtime.versions import Registrar
@@ -165,6 +166,13 @@ def test_a_changed_learner_is_backfilled_and_a_changed_type_refused(run):
     ]
     with pytest.raises(WrongState, match=r"weather\.kind: a field has another type.*expected int; got str"):
         difference(before, run.app)
+
+
+def test_a_profile_shares_the_time_out(run):
+    seconds = dict.fromkeys(STAGES, 0.0)
+    _split(run.fold.models["weather"], 1.0, seconds)
+    assert sum(seconds.values()) == pytest.approx(1.0)
+    assert seconds["score"] > 0.0
 
 
 def test_two_runs_have_the_same_bits():
