@@ -225,7 +225,7 @@ def _check_label(model: Model) -> None:
     if label.value.spec.personal:
         raise DeclarationError(
             "names of classes are shown, and this field is personal", where=f"{model.name}: {label.value.text()}",
-            expected="a field of type str or int that may be shown", next_step="Label by a field that says nothing of a person.",
+            expected="a field of type str or int that may be shown", next_step="Label by a field that is about nobody.",
         )  # fmt: skip
     if label.missing is not Missing.UNKNOWN:
         raise DeclarationError(
