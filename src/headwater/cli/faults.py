@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def faults(
-    n: Annotated[int, typer.Option("--n", min=0, help="How many schedules.")] = 1000,
+    n: Annotated[int, typer.Option("--n", min=0, help="How many schedules are run.")] = 1000,
     seed: Annotated[int, typer.Option(help="Decides what each of them does.")] = 0,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="F7", help="Only this class; may be repeated.")] = None,
     schedule: Annotated[int | None, typer.Option(metavar="NUMBER", help="Run this one alone, and print its steps.")] = None,
