@@ -31,9 +31,12 @@ def status(config: ConfigFile = None, state: State = None, url: Url = None, as_j
     """
     from headwater.cli.options import configured
     from headwater.cli.output import print_json
+    from headwater.runtime.config import key_to_show
     from headwater.runtime.standing import standing_at, standing_in
 
-    found = standing_at(url) if url else standing_in(configured(config, state).settings)
+    settings = None if url else configured(config, state).settings
+    key = key_to_show(settings)
+    found = standing_in(settings, key) if settings else standing_at(url or "", key)
     if as_json:
         print_json({**asdict(found), "running": found.live is not None})
     else:
