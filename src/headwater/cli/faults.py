@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from headwater.faults.planting import Caught
-    from headwater.faults.runner import Report
+    from headwater.faults.report import Report
 
 
 def faults(
