@@ -43,7 +43,7 @@ class Report:
         seed: Whose schedules they were.
         schedules: How many of each class, by id.
         fired: How many times each class's fault really happened, by id.
-        titles: Of the classes, by id.
+        titles: Of the classes, by id; the shortest where several share one.
         n_process: Schedules of real processes.
         violations: In order of number.
         seconds: How long it took.
@@ -70,6 +70,6 @@ class Report:
     def add(self, schedule: Schedule, outcome: Outcome) -> None:
         self.schedules[schedule.fault] = self.schedules.get(schedule.fault, 0) + 1
         self.fired[schedule.fault] = self.fired.get(schedule.fault, 0) + outcome.fired
-        self.titles.setdefault(schedule.fault, schedule.title)
+        self.titles[schedule.fault] = min(self.titles.get(schedule.fault, schedule.title), schedule.title, key=len)
         self.n_process += schedule.is_process
         self.violations += [Violation(schedule, said) for said in outcome.violations]
