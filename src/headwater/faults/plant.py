@@ -52,8 +52,13 @@ def _written(file: Path, source: str) -> Path:
 
 
 def main() -> None:
-    """Plant what the argument says, and print what came of it as JSON."""
+    """Plant what the argument says, or nothing for the control, and print what came of it as JSON."""
     asked = json.loads(sys.argv[1])
+    if "control" in asked:
+        from headwater.faults.planting import control_here  # noqa: PLC0415 - nothing is planted
+
+        print(msgspec.json.encode(control_here(asked["control"], asked["seed"])).decode())
+        return
     assert asked["module"] not in sys.modules, f"{asked['module']} is loaded before anything can be planted in it"
     sys.meta_path.insert(0, Planter(asked["module"], asked["edits"]))
     from headwater.faults.planting import try_here  # noqa: PLC0415 - only now
