@@ -81,6 +81,7 @@ class Killed:
         story, fired = Story(place, bodies, self.declare), 0
         for kill in steps[1:]:
             fired += not survives(partial(_live, story, die_at(kill["at"], kill["hit"])))
+            story.is_sure = not fired  # of a request that was being stored, some may be known already
         return Outcome(fired, story.live() + story.verdict(is_exact=not fired))
 
 
