@@ -22,6 +22,7 @@ import numpy as np
 from headwater.core.batch import Ints
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
+from headwater.log.environment import is_full
 from headwater.store import deltas
 from headwater.store.deltas import BLOCK_BYTES, Layers, block_key, rows_in
 
@@ -219,8 +220,12 @@ class Checkpoints:
                 txn.put(b"meta", _encode(save.meta))
                 crashpoint("checkpoint.put")
             crashpoint("checkpoint.committed")
-        except (lmdb.DiskError, lmdb.MapFullError) as error:
-            raise DiskFull("the checkpoint cannot be written", where="state", next_step="Free disk space.") from error
+        except lmdb.Error as error:
+            if not is_full(error):
+                raise
+            raise DiskFull(
+                "the checkpoint cannot be written", where="state", got=str(error), next_step="Free disk space."
+            ) from error
         if self._merging is None and any(found.should_merge for found in layers.values()):
             self._merging = self._merge(layers)
             self._later()
@@ -234,8 +239,12 @@ class Checkpoints:
         assert self._merging is not None
         try:
             next(self._merging)
-        except (StopIteration, lmdb.DiskError, lmdb.MapFullError):  # done; or a later save begins again
+        except StopIteration:
             self._merging = None
+        except lmdb.Error as error:
+            if not is_full(error):
+                raise
+            self._merging = None  # a later save begins again
         else:
             self._later()
 
