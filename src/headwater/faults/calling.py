@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import select
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -49,6 +50,11 @@ class Caller:
         headers = {"content-type": kind} if body is not None else {}
         with contextlib.suppress(OSError):  # `finish` will tell
             self._connection.request(method, path, body, headers)
+
+    def is_answered(self, timeout_s: float) -> bool:
+        """Whether an answer, or the end of the connection, comes within a time."""
+        sock = self._connection.sock
+        return sock is None or bool(select.select([sock], [], [], timeout_s)[0])
 
     def finish(self) -> Answer:
         """The answer to what was begun; status 0 where the connection broke or was silent for too long."""
@@ -126,7 +132,7 @@ class Producer:
         return self.finish()
 
     def resend(self, limit: int | None = None) -> list[str]:
-        """Send what is unsure once more, or the first `limit` of it; in words, what is refused although nothing is wrong now."""
+        """Send what is unsure once more, or the first `limit` of it; in words, what is refused though nothing is wrong now."""
         lines, self.unsure = self.unsure[:limit], [] if limit is None else self.unsure[limit:]
         if not lines:
             return []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from headwater.core.errors import Fatal, nearest
 from headwater.faults.clocks import ClockJumps
+from headwater.faults.configuring import Misconfigured
 from headwater.faults.crashes import PowerFailed
 from headwater.faults.crowding import Deaf, Flooded, Swapped
 from headwater.faults.kills import Killed
@@ -21,7 +22,7 @@ from headwater.faults.starving import Full, Starved, SyncFails
 def all_faults() -> list[Fault]:
     """Every class; ids are unique but for classes that are run both within a process and by real processes."""
     found: list[Fault] = [Killed(), Killed(n_kills=2), ClockJumps(), Resent(), OutOfOrder(), Poison(), Labels(), ReplyLost()]
-    found += [PowerFailed(), Rotten()]
+    found += [PowerFailed(), Rotten(), Misconfigured()]
     found += [KilledProcess(), SyncFails(), Full(), Deaf(), Flooded(), Swapped(), Paused(), Starved()]
     return sorted(found, key=lambda fault: int(fault.id[1:]))
 

@@ -76,17 +76,24 @@ def _struck(op: Op, fate: str) -> Op | None:
 
 @dataclass(slots=True)
 class Disk:
-    """The files below one folder while a recording is played."""
+    """The files below one folder while a recording is played.
+
+    Attributes:
+        names: As a running process sees them.
+        sure: As they are on disk for sure.
+        unsure: Changes since, in order, each with the file that it is about.
+    """
 
     names: dict[str, _File] = field(default_factory=dict)
-    unsure: list[Op] = field(default_factory=list)
     sure: dict[str, _File] = field(default_factory=dict)
+    unsure: list[tuple[Op, _File]] = field(default_factory=list)
 
     def do(self, op: Op) -> None:
         """Play one operation."""
         if op.kind in {"create", "rename", "unlink"}:
-            self.unsure.append(op)
-            _rename(self.names, op)
+            file = _File() if op.kind == "create" else self.names.get(op.path, _File())
+            self.unsure.append((op, file))
+            _rename(self.names, op, file)
         elif op.kind == "sync":
             self._sync(op.path)
         elif op.kind in {"write", "truncate"}:
@@ -109,8 +116,8 @@ class Disk:
         """
         n_kept = round(keep_names * len(self.unsure))
         names, n = dict(self.sure), len(self.unsure) - n_kept
-        for op in self.unsure[:n_kept]:
-            _rename(names, op, self.names)
+        for op, file in self.unsure[:n_kept]:
+            _rename(names, op, file)
         turn = cycle(fates)
         for path, file in sorted(names.items()):
             content, struck = file.after(turn)
@@ -120,15 +127,11 @@ class Disk:
         return n
 
 
-def _rename(names: dict[str, _File], op: Op, known: dict[str, _File] | None = None) -> None:
-    if op.kind == "create":
-        names[op.path] = (known or {}).get(op.path) or names.get(op.path) or _File()
-    elif op.kind == "rename":
-        found = names.pop(op.path, None) or (known or {}).get(op.to)
-        if found is not None:
-            names[op.to] = found
-    else:
+def _rename(names: dict[str, _File], op: Op, file: _File) -> None:
+    if op.kind != "create":
         names.pop(op.path, None)
+    if op.kind != "unlink":
+        names[op.to or op.path] = file
 
 
 def played(ops: Sequence[Op], stop: int) -> tuple[Disk, list[str]]:

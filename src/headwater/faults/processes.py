@@ -48,6 +48,9 @@ class Processes:
         app: The app; its kernels should be loaded (see `runtime.warm`).
         place: The folder for its state and for what its processes print.
         settings: Sections beside the quick ones here, such as `server={"max_lag_events": 100}`.
+
+    Attributes:
+        born_with: Resource limits (`resource.RLIMIT_...`) of processes that are started from now on.
     """
 
     def __init__(self, app: App, place: Path, **settings: dict[str, Any]) -> None:
@@ -59,6 +62,7 @@ class Processes:
         self.settings = Settings.model_validate(said)
         self._listening = bind("127.0.0.1", 0)
         self._members: dict[str, _Member] = {}
+        self.born_with: dict[int, int] = {}
 
     @property
     def port(self) -> int:
@@ -82,6 +86,8 @@ class Processes:
             os.close(leash)  # held here as well, none would ever end
         os.dup2(read, 0)
         os.close(read)
+        for kind, most in self.born_with.items():
+            resource.setrlimit(kind, (most, most))
         configure("json", level=self.settings.logging.level.upper())
         _ROLES[role](self)
         return b""
@@ -108,10 +114,14 @@ class Processes:
         """The end of what a process printed."""
         return tail(self._out(role))
 
+    def has_said(self, role: str, word: str) -> bool:
+        """Whether a word is in what a process printed."""
+        return self._out(role).exists() and word in self._out(role).read_text(errors="replace")
+
     def wait_ready(self, role: str) -> None:
         """Wait until a process says that it is ready, or has ended."""
         ends = time.monotonic() + GRACE_S
-        while '"ready": true' not in self.printed(role) and self.is_alive(role) and time.monotonic() < ends:
+        while not self.has_said(role, '"ready": true') and self.is_alive(role) and time.monotonic() < ends:
             time.sleep(0.002)
 
     def pid(self, role: str) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 from random import Random
 
 from headwater.faults.calling import OK, Answer, Caller
-from headwater.faults.processes import GATEWAY, LEARNER
+from headwater.faults.processes import GATEWAY, GRACE_S, LEARNER
 from headwater.faults.scene import Scene, stream
 from headwater.faults.schedule import Outcome, Steps
 from headwater.faults.tracing import failing
+from headwater.faults.world import NDJSON, Line
 from headwater.runtime.places import STATE, VIEW
 
 _PAGE = 4096
@@ -101,14 +102,9 @@ class SyncFails:
                 processes.kill(of)
                 scene.producer.close()
         if not processes.is_alive(of):  # killed here, or it gave up: the supervisor starts another
-            self._check_said(scene, of, killed=kill)
+            if not kill and not processes.stop(of):
+                scene.violations.append(f"the {of} gave up without a word of why")
             processes.start(of)
-
-    def _check_said(self, scene: Scene, of: str, *, killed: bool) -> None:
-        if not killed and "error" not in scene.processes.printed(of).lower():
-            scene.violations.append(f"the {of} gave up without a word of why")
-        if not killed:
-            scene.processes.kill(of)
 
 
 class Starved:
@@ -118,10 +114,10 @@ class Starved:
 
     def expand(self, random: Random) -> Steps:
         if random.random() < 0.5:  # noqa: PLR2004
-            return [stream(random), {"descriptors": random.randint(0, 8), "connections": random.randint(12, 40)}]
+            return [stream(random), {"descriptors": random.randint(24, 72), "connections": random.randint(24, 64)}]
         return [
             stream(random),
-            {"megabytes": random.randint(8, 64), "bodies": random.randint(2, 6), "size": random.randint(4, 32)},
+            {"megabytes": random.randint(1, 24), "bodies": random.randint(2, 6), "size": random.randint(8, 48)},
         ]
 
     def run(self, steps: Steps, place: Path) -> Outcome:
@@ -134,34 +130,44 @@ class Starved:
             scene.settle()
         return Outcome(scene.fired, scene.violations)
 
-    def _crowd(self, scene: Scene, spare: int, n: int) -> None:
+    def _crowd(self, scene: Scene, limit: int, n: int) -> None:
         processes = scene.processes
-        used = len(list(Path(f"/proc/{processes.pid(GATEWAY)}/fd").iterdir()))
-        processes.limit(GATEWAY, resource.RLIMIT_NOFILE, used + spare)
+        scene.violations += processes.stop(GATEWAY)
+        scene.producer.close()
+        processes.born_with = {resource.RLIMIT_NOFILE: limit}
+        processes.start(GATEWAY)
         with ExitStack() as held:
-            callers = [held.enter_context(Caller(processes.port, 0.3)) for _ in range(n)]
+            callers = [held.enter_context(Caller(processes.port, 1.0)) for _ in range(n)]
             for caller in callers:
                 caller.begin("GET", "/healthz")
-            scene.fired += sum(caller.finish().status != OK for caller in callers)
-            scene.expect_stored(scene.producer.send(scene.take(1)[0]))  # those who were there before are served
-        if scene.fired and "descriptors" not in processes.printed(GATEWAY):
-            scene.violations.append("connections are shed, and nothing says that descriptors have run out")
-        processes.limit(GATEWAY, resource.RLIMIT_NOFILE, -1)
+            ends = time.monotonic() + GRACE_S
+            while processes.is_alive(GATEWAY) and not callers[0].is_answered(0.01) and time.monotonic() < ends:
+                pass
+            if processes.is_alive(GATEWAY):
+                scene.fired += sum(caller.finish().status != OK for caller in callers)
+        is_alive = processes.is_alive(GATEWAY)
+        ended = processes.stop(GATEWAY)
+        scene.fired += not is_alive
+        scene.violations += ended if is_alive else []
+        if scene.fired and "ulimit -n" not in "".join(ended) and not processes.has_said(GATEWAY, "ulimit -n"):
+            scene.violations.append(f"descriptors have run out, and nothing says so: {processes.printed(GATEWAY)}")
+        processes.born_with = {}
+        processes.start(GATEWAY)
 
     def _fatten(self, scene: Scene, spare: int, n: int, size: int) -> None:
         processes = scene.processes
         used = int(Path(f"/proc/{processes.pid(GATEWAY)}/statm").read_text().split()[0]) * resource.getpagesize()
         processes.limit(GATEWAY, resource.RLIMIT_AS, used + spare * _MB)
-        body = b'{"stream":"order","id":"' + b"x" * (size * _MB) + b'"}\n'
+        line = Line(b'{"stream":"order","id":"' + b"x" * (size * _MB) + b'"}', None)
         with ExitStack() as held:
             callers = [held.enter_context(Caller(processes.port, 5.0)) for _ in range(n)]
             for caller in callers:
-                caller.begin("POST", "/events", body, "application/x-ndjson")
+                caller.begin("POST", "/events", line.text, NDJSON)
             answers = [caller.finish() for caller in callers]
-        refused = [a for a in answers if a.status != OK]
+        if len(refused := [answer for answer in answers if answer.status != OK]) < n:
+            scene.producer.sent.append(line)  # it is in quarantine
+        wrong = [answer for answer in refused if answer.status not in {0, 413} and not answer.is_shed]
         scene.fired += len(refused)
-        scene.violations += [
-            f"a body that finds no memory is refused in a wrong way: {a}" for a in refused if a.status not in {0, 413, 429, 503}
-        ]
+        scene.violations += [f"a body that finds no memory is refused in a wrong way: {answer}" for answer in wrong]
         scene.expect_answer()
         processes.limit(GATEWAY, resource.RLIMIT_AS, -1)

@@ -90,10 +90,13 @@ class Catalog:
             if any(reason in str(error) for reason in _FULL):
                 step = "Nothing was registered. Free some space."
                 raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
-            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
+            is_text = "decode" in str(error)  # a flipped bit may leave what is no text
+            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) and not is_text:
                 raise
             step = "Restore it from a copy; the log can rebuild every version."
-            raise CorruptData(f"the catalogue cannot be read ({error})", where=str(self._path), next_step=step) from error
+            raise CorruptData(
+                f"the catalogue cannot be read ({str(error)[:200]})", where=str(self._path), next_step=step
+            ) from error
 
     def register(self, version: Version) -> bool:
         """Add a version whose file is on disk; durable on return. False: it was there already, with the same bytes.

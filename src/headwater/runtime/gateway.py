@@ -17,6 +17,7 @@ from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
 from headwater.runtime.consumers import consumers
+from headwater.runtime.descriptors import connections
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
@@ -44,6 +45,7 @@ def run_gateway(
 
     Raises:
         CannotListen: The port is in use.
+        ConfigError: This process may open too few files.
     """
     folder, server = settings.state_dir, settings.server
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
@@ -79,8 +81,9 @@ def run_gateway(
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
+    limited = Limits(body_bytes=server.max_body_bytes, hosts=names, connections=connections(Limits().connections))
     options = Options(
-        limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams, token=token_of(server.token_file),
+        limits=limited, streams=app.streams, token=token_of(server.token_file),
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
         consumers=lambda: consumers(cursors, streams),
     )  # fmt: skip
