@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headwater.core.errors import Fatal, nearest
+from headwater.faults.attacks import Lies
 from headwater.faults.clocks import ClockJumps
 from headwater.faults.configuring import Misconfigured
 from headwater.faults.crashes import PowerFailed
 from headwater.faults.crowding import Deaf, Flooded, Swapped
+from headwater.faults.feedback import Feedback
 from headwater.faults.kills import Killed
 from headwater.faults.labels import Labels
 from headwater.faults.poison import Poison
@@ -21,7 +23,18 @@ from headwater.faults.starving import Full, Starved, SyncFails
 
 def all_faults() -> list[Fault]:
     """Every class; ids are unique but for classes that are run both within a process and by real processes."""
-    found: list[Fault] = [Killed(), Killed(n_kills=2), ClockJumps(), Resent(), OutOfOrder(), Poison(), Labels(), ReplyLost()]
+    found: list[Fault] = [
+        Killed(),
+        Killed(n_kills=2),
+        ClockJumps(),
+        Resent(),
+        OutOfOrder(),
+        Poison(),
+        Labels(),
+        Lies(),
+        Feedback(),
+        ReplyLost(),
+    ]
     found += [PowerFailed(), Rotten(), Misconfigured()]
     found += [KilledProcess(), SyncFails(), Full(), Deaf(), Flooded(), Swapped(), Paused(), Starved()]
     return sorted(found, key=lambda fault: int(fault.id[1:]))

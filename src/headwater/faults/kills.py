@@ -13,23 +13,22 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from headwater.app import App
 from headwater.faults.sandbox import survives
 from headwater.faults.schedule import Outcome, Steps
 from headwater.faults.story import Story, Told
-from headwater.faults.world import Line, Recipe, recipe_of, requests, shop
+from headwater.faults.world import Recipe, line, recipe_of, requests, shop
 from headwater.store import deltas
 
 POINTS = {
     "log.encoded": 12, "log.put": 12, "log.committed": 12, "learner.folded": 12, "learner.registered": 12,
     "learner.published": 9, "learner.saving": 4, "registry.written": 4, "registry.renamed": 4, "registry.registered": 4,
     "notices.put": 5, "checkpoint.blocks_put": 4, "checkpoint.put": 4, "checkpoint.committed": 4, "checkpoint.merging": 5,
-    "checkpoint.merged": 4, "consumer.handed": 40,
+    "checkpoint.merged": 4, "consumer.handed": 40, "story.telling": 40,
 }  # fmt: skip
 """Every crash point, and how often a story surely passes it."""
-
-Bodies = Sequence[list[Line]]
 
 
 def die_at(point: str, hit: int) -> Callable[[str], None]:
@@ -47,17 +46,18 @@ def die_at(point: str, hit: int) -> Callable[[str], None]:
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """F1, within one process; also for apps of your own.
+    """F1, within one process; also for an app of your own: `run_faults(50, faults=[Killed(1, lambda told: app(), sent)])`.
 
     Attributes:
         n_kills: 1: at a step. 2: and at a step of the recovery.
         declare: Makes the app anew, given a handler to declare under the name "told" or to leave.
-        bodies: The requests to send; None: those of a drawn recipe for the shop.
+        sent: The requests, each a list of events as JSON objects with `stream`, `id`, `source` and `time`; empty: those of a
+            drawn recipe for the shop.
     """
 
     n_kills: int = 1
     declare: Callable[[Told], App] = shop
-    bodies: Bodies | None = None
+    sent: Sequence[Sequence[dict[str, Any]]] = ()
     id = "F1"
     is_process = False
 
@@ -77,10 +77,11 @@ class Killed:
 
     def run(self, steps: Steps, place: Path) -> Outcome:
         _merge_early()
-        bodies = requests(recipe_of(steps[0])) if self.bodies is None else list(self.bodies)
+        bodies = [[line(event) for event in body] for body in self.sent] or requests(recipe_of(steps[0]))
         story, fired = Story(place, bodies, self.declare), 0
         for kill in steps[1:]:
             fired += not survives(partial(_live, story, die_at(kill["at"], kill["hit"])))
+            story.is_sure = not fired  # of a request that was being stored, some may be known already
         return Outcome(fired, story.live() + story.verdict(is_exact=not fired))
 
 

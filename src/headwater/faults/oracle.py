@@ -94,16 +94,20 @@ def _rows(batch: Batch) -> list[dict[str, Any]]:
     return found
 
 
-def audit(app: App, settings: Settings, book: Book | None = None, *, is_exact: bool = True) -> list[str]:
+def audit(app: App, where: Settings | Path, book: Book | None = None, *, is_exact: bool = True) -> list[str]:
     """What does not hold of a state directory at rest; empty is well.
 
     Args:
         app: The app that it belongs to.
-        settings: Where it is; nobody else has it open.
+        where: The state directory, or its settings; this process has nothing of it open.
         book: What was sent and acknowledged; None where nobody kept one.
         is_exact: Whether each line was sent just as often as `book` says: without crashes and retries the log's counts of
             duplicates must agree too.
+
+    Raises:
+        EventsDropped: Retention has dropped the log's beginning: there is nothing to compare the state with.
     """
+    settings = Settings(state_dir=where) if isinstance(where, Path) else where
     with closing(open_log(settings.log_url, readonly=True)) as log:
         rows = list(rows_of(log))
         fold, effects = refolded(app, log)

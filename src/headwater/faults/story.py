@@ -121,6 +121,7 @@ class Story:
     def _told(self, event: Any, envelope: Any) -> None:
         if self.poison and self.poison in vars(event).values():
             raise ValueError(f"this handler cannot take {self.poison}")
+        crashpoints.crashpoint("story.telling")
         self._note(TOLD, f"{envelope.seq}")
 
     def _note(self, name: str, what: str) -> None:

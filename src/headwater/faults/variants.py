@@ -158,10 +158,11 @@ VARIANTS: tuple[Variant, ...] = (
         ("F9",),
     ),
     Variant(
-        "a consumer that stops does not write down how far it got", "headwater.following.delivering",
-        (("        if self._saved != self._next:\n            self._commit()\n        self._target.close()",
-          "        self._target.close()"),),
-        ("F7", "F9"),
+        "a consumer's cursor moves before the event is handed over", "headwater.following.delivering",
+        (("        try:\n            self._target.hand_over(part)\n",
+          "        self._passed(part)\n        self._commit()\n        try:\n            self._target.hand_over(part)\n"),
+         ("        self._n_done += part.n\n        self._passed(part)\n", "        self._n_done += part.n\n")),
+        ("F1",), 200,
     ),
     Variant(
         "a new place is shown with old weights", "headwater.runtime.publishing",
@@ -181,5 +182,30 @@ VARIANTS: tuple[Variant, ...] = (
         "silence is measured by the wall clock", "headwater.runtime.idleness",
         (("now = self._clock.monotonic_s()", "now = self._clock.now_us() / 1e6"),),
         ("F6",),
+    ),
+    Variant(
+        "the log's commits are not synced", "headwater.log.environment",
+        (("readonly=readonly, mode=0o640", "readonly=readonly, mode=0o640, sync=False"),),
+        ("F2",),
+    ),
+    Variant(
+        "the state's commits are not synced", "headwater.store.checkpoint",
+        (("subdir=True, readonly=readonly, max_readers=256)", "subdir=True, readonly=readonly, max_readers=256, sync=False)"),),
+        ("F2",),
+    ),
+    Variant(
+        "a version has its name before it is on disk", "headwater.registry.artifact",
+        (("                os.fsync(file.fileno())\n", ""),),
+        ("F2",),
+    ),
+    Variant(
+        "a chunk's checksum is not compared", "headwater.log.chunks",
+        (("    if checksum != header.checksum:", "    if checksum < 0:"),),
+        ("F5",),
+    ),
+    Variant(
+        "a version's file is not compared with its hash", "headwater.registry.artifact",
+        (("if (found := hashlib.sha256(data).hexdigest()) != sha256:", "if not (found := hashlib.sha256(data).hexdigest()):"),),
+        ("F5",),
     ),
 )  # fmt: skip

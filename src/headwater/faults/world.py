@@ -206,16 +206,21 @@ def lived(app: App, bodies: list[list[Line]]) -> LocalRun:
     """The app in memory, once it has had these requests through the door and learnt them."""
     run = LocalRun(app)
     run.clock.jump(NOW_US / 1e6)
+    tell(run, bodies)
+    return run
+
+
+def tell(run: LocalRun, bodies: list[list[Line]]) -> None:
+    """Send requests to an app in memory, and have it learn them."""
 
     async def send() -> None:
-        door = Door(run.log, app.streams, clock=run.clock, limits=Limits(), on_append=lambda: None)
+        door = Door(run.log, run.app.streams, clock=run.clock, limits=Limits(), on_append=lambda: None)
         for lines in bodies:
             await door.submit(body_of(lines), NDJSON, {}, None)
         await door.close()
 
     asyncio.run(send())
     run.catch_up()
-    return run
 
 
 def warm() -> None:
