@@ -24,6 +24,7 @@ from safetensors import numpy as safetensors
 
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, Fatal
+from headwater.core.files import sync_folder
 
 Array = npt.NDArray[Any]
 
@@ -135,7 +136,7 @@ class Artifacts:
             crashpoint("registry.written")
             temporary.replace(path)
             crashpoint("registry.renamed")
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
@@ -179,11 +180,3 @@ class Artifacts:
         if not self._folder.is_dir():
             return []
         return sorted(p.stem for p in self._folder.iterdir() if p.suffix == _SUFFIX and _SHA256.fullmatch(p.stem))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import CorruptData, Fatal, WrongState, nearest
+from headwater.core.errors import CorruptData, DiskFull, Fatal, WrongState, nearest
 from headwater.registry.artifact import MAX_FILE_BYTES, Artifacts, canonical
 from headwater.registry.difference import Difference, difference
 from headwater.registry.version import Version
 
 FILE_NAME = "catalog.sqlite"
 FORMAT = 1
+_FULL = ("disk is full", "disk I/O error")
 _SCHEMA = """
 CREATE TABLE versions (
     line TEXT NOT NULL CHECK (line <> '' AND instr(line, '@') = 0),
@@ -86,15 +87,22 @@ class Catalog:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
+            if any(reason in str(error) for reason in _FULL):
+                step = "Nothing was registered. Free some space."
+                raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
+            is_text = "decode" in str(error)  # a flipped bit may leave what is no text
+            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) and not is_text:
                 raise
             step = "Restore it from a copy; the log can rebuild every version."
-            raise CorruptData(f"the catalogue cannot be read ({error})", where=str(self._path), next_step=step) from error
+            raise CorruptData(
+                f"the catalogue cannot be read ({str(error)[:200]})", where=str(self._path), next_step=step
+            ) from error
 
     def register(self, version: Version) -> bool:
         """Add a version whose file is on disk; durable on return. False: it was there already, with the same bytes.
 
         Raises:
+            DiskFull: There is no room; nothing was registered.
             Fatal: It was there with other bytes: the fold is not reproducible.
             CorruptData: Its file is missing or altered.
         """

@@ -16,6 +16,7 @@ from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
 from headwater.runtime.consumers import consumers
+from headwater.runtime.descriptors import connections
 from headwater.runtime.guarding import guarding
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
@@ -44,7 +45,7 @@ def run_gateway(
 
     Raises:
         CannotListen: The port is in use.
-        ConfigError: See `guarding`.
+        ConfigError: See `guarding`, `connections`.
     """
     folder, server, opens = settings.state_dir, settings.server, guarding(settings)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
@@ -80,8 +81,9 @@ def run_gateway(
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
+    limited = Limits(body_bytes=server.max_body_bytes, hosts=names, connections=connections(Limits().connections))
     options = Options(
-        limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams,
+        limits=limited, streams=app.streams,
         keys=opens.keys, token=opens.token, anonymous=opens.anonymous,
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
         consumers=lambda: consumers(cursors, streams),

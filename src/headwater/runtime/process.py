@@ -69,10 +69,10 @@ def learner(app: App, settings: Settings, options: dict[str, Any]) -> int:
     warm(app)
     if not os.read(0, 4096):
         return 0  # the supervisor is gone
-    return in_fork(lambda: _learn(app, settings), lambda number: say(role="learner", killed=number))
+    return in_fork(lambda: learn(app, settings), lambda number: say(role="learner", killed=number))
 
 
-def _learn(app: App, settings: Settings) -> int:
+def learn(app: App, settings: Settings) -> int:
     from headwater.log.open import open_log  # noqa: PLC0415 - only this role needs it
     from headwater.runtime.learner import Learner  # noqa: PLC0415
 
