@@ -41,6 +41,7 @@ COMMANDS = {
     "keys list": "keys:list_",
     "keys revoke": "keys:revoke",
     "doctor": "doctor:doctor",
+    "faults": "faults:faults",
 }
 """What is typed -> `module:function` in this folder, in the order of --help. The first of two words is a group."""
 

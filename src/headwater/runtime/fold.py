@@ -19,8 +19,9 @@ from headwater.features.engine import Bound, Engine, bind
 from headwater.features.watermarks import Watermarks
 from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
+from headwater.runtime.classes_fold import fold_of
 from headwater.runtime.feature_rows import FeatureRows, feature_rows
-from headwater.runtime.model_fold import Due, ModelFold
+from headwater.runtime.model_fold import Due
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class Fold:
         self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
         self.engine = Engine(app.plan)
-        self.models = {name: ModelFold(app, model) for name, model in app.models.items()}
+        self.models = {name: fold_of(app, model) for name, model in app.models.items()}
 
     def step(self, chunk: Chunk) -> Effects:
         """Fold one chunk, which must start at `seq`."""

@@ -208,7 +208,8 @@ class Gateway:
         if self._decisions is not None:
             now_us = self._options.clock.now_us()
             keys = self._predictor.form(model).told_keys(answered.keys)
-            self._decisions.add(Decision(now_us, model, answered.version, keys, answered.scores))
+            labels = None if isinstance(answered, Told) else answered.labels
+            self._decisions.add(Decision(now_us, model, answered.version, keys, answered.scores, labels))
 
     async def _submit(self, call: Call) -> Reply:
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}

@@ -76,6 +76,11 @@ class Answered:
         return self.rows.keys
 
     @property
+    def labels(self) -> list[str | None] | None:
+        """Of a line with several classes, the one that was said of each row."""
+        return None if self.answer.classes is None else self.answer.classes.labels()
+
+    @property
     def scores(self) -> Floats:
         return self.answer.score
 
@@ -122,6 +127,10 @@ class Predictor:
             )  # fmt: skip
         answered = self.ask(model, form.schema, rows, explain=asked.get("explain", False), record=asked.get("record", True))
         return encode(answered), answered
+
+    def says_classes(self, model: str) -> bool:
+        """Whether a model's answers name a class."""
+        return self._answerer.says_classes(model)
 
     def form(self, model: str) -> RowForm:
         """The decoder for a model's rows.
@@ -246,8 +255,8 @@ def _json_of_one(told: Told, key: str) -> Reply:
 
 def _json(answered: Answered) -> Reply:
     key, answer = answered.schema.key, answered.answer
-    rows = zip(answered.rows.listed(), answer.score.tolist(), answer.stored.tolist(), strict=True)
-    predictions: list[dict[str, Any]] = [{key: k, "score": s, "stored": t} for k, s, t in rows]
+    rows = zip(answered.rows.listed(), said_of(answer), answer.stored.tolist(), strict=True)
+    predictions: list[dict[str, Any]] = [{key: k, **said, "stored": t} for k, said, t in rows]
     if answer.shares is not None:
         for prediction, shares in zip(predictions, answer.shares, strict=True):
             prediction["shares"] = shares
@@ -257,6 +266,11 @@ def _json(answered: Answered) -> Reply:
     return Reply(
         200, _encode({"model": answered.model, "version": version, "predictions": predictions}), JSON, {VERSION: version}
     )
+
+
+def said_of(answer: Answer) -> list[dict[str, Any]]:
+    """What an answer says of each row, as JSON has it."""
+    return [{"score": s} for s in answer.score.tolist()] if answer.classes is None else answer.classes.rows()
 
 
 def _arrow(answered: Answered) -> Reply:
