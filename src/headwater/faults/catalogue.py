@@ -17,6 +17,7 @@ from headwater.faults.poison import Poison
 from headwater.faults.repeats import OutOfOrder, ReplyLost, Resent
 from headwater.faults.rot import Rotten
 from headwater.faults.schedule import Fault
+from headwater.faults.secrets import Secrets
 from headwater.faults.signals import KilledProcess, Paused
 from headwater.faults.starving import Full, Starved, SyncFails
 
@@ -34,6 +35,7 @@ def all_faults() -> list[Fault]:
         Lies(),
         Feedback(),
         ReplyLost(),
+        Secrets(),
     ]
     found += [PowerFailed(), Rotten(), Misconfigured()]
     found += [KilledProcess(), SyncFails(), Full(), Deaf(), Flooded(), Swapped(), Paused(), Starved()]

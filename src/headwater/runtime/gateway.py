@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from socket import socket
 
 from headwater.app import App
@@ -47,6 +48,13 @@ def run_gateway(
         CannotListen: The port is in use.
         ConfigError: See `guarding`, `connections`.
     """
+    with gateway_of(app, settings, beside=beside) as gateway:
+        serve(gateway, settings.server.host, settings.server.port, ready=ready, listening=listening)
+
+
+@contextmanager
+def gateway_of(app: App, settings: Settings, *, beside: bool = False) -> Iterator[Gateway]:
+    """The gateway of an installation, as an ASGI app that nobody serves yet; see `run_gateway`."""
     folder, server, opens = settings.state_dir, settings.server, guarding(settings)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
     view = ViewReader((folder / NEXT if beside else folder) / VIEW)
@@ -89,7 +97,7 @@ def run_gateway(
         consumers=lambda: consumers(cursors, streams),
     )  # fmt: skip
     try:
-        serve(Gateway(door, answerer, options), server.host, server.port, ready=ready, listening=listening)
+        yield Gateway(door, answerer, options)
     finally:
         log.close()
         view.close()

@@ -69,9 +69,8 @@ class Gateway:
         self.limits = limits = options.limits
         self.metrics = metrics or Metrics()
         self._access = options.access
-        self._guard, self._reader, rounds = Guard(limits, self._access), BodyReader(limits), Rounds()
-        self._lanes = {EVENTS: Lane(limits.events, rounds), PREDICTIONS: Lane(limits.predictions, rounds)}
-        self._look = self._lanes[PREDICTIONS].look
+        self._guard, self._reader, self._rounds = Guard(limits, self._access), BodyReader(limits), Rounds()
+        self._lanes = {EVENTS: Lane(limits.events), PREDICTIONS: Lane(limits.predictions)}
         self._recorder = Recorder(door, self.metrics, pending_rows=limits.pending_rows, linger_s=limits.linger_s)
         self._decisions = None if options.decisions is None else DecisionLog(options.decisions, self.metrics)
         self._predictor = Predictor(answerer, self._recorder, self.metrics, limits, options.clock, options.event_time)
@@ -148,6 +147,7 @@ class Gateway:
             call.body = await self._reader.read(call.headers, call.receive, inside.grow)
             call.started = perf_counter()
             inside.begin(call.started)
+            await self._rounds.turn()
             return await bound.answer(call)
 
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
@@ -155,7 +155,7 @@ class Gateway:
         started = perf_counter()
         try:
             headers = self._guard.admit({"headers": pairs}, PREDICT_ROUTE.scopes)
-            self._look(started)
+            self._lanes[PREDICTIONS].look(started)
             model = path[9:]
             reply, answered = self._predictor.predict(model, body, content_type(headers), query)
             self._keep(answered, model)
@@ -163,6 +163,10 @@ class Gateway:
             reply = self._refusal(error, path)
         self._measure("predict", started, reply)
         return reply
+
+    def is_late(self) -> bool:
+        """Whether a short call should wait for its turn with the others; then it is none."""
+        return self._rounds.is_late(perf_counter())
 
     async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers in place of this app when there are too many connections already; the operator's requests never come here."""

@@ -33,6 +33,9 @@ class Desk(Protocol):
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
         """Answer a call of `SHORT_WAY` whose body is there; whatever goes wrong, it returns a reply."""
 
+    def is_late(self) -> bool:
+        """Whether so much was answered at once that the others' turn has come."""
+
     async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer in place of the gateway where there are too many connections."""
 
@@ -138,7 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         if self.pipeline or not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return False
-        if self._is_crowded():
+        if self._is_crowded() or self.desk.is_late():
             return False
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
