@@ -31,6 +31,7 @@ COMMANDS = {
     "diff": "diff:diff",
     "export": "export:export",
     "rebuild": "rebuild:rebuild",
+    "verify": "verify:verify",
     "late list": "late:list_",
     "quarantine list": "quarantine:list_",
     "quarantine show": "quarantine:show",

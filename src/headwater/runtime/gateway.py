@@ -14,15 +14,20 @@ from headwater.following.notices import Notices
 from headwater.following.streams import Streams
 from headwater.ingest.door import Door
 from headwater.ingest.limits import Limits as IngestLimits
+from headwater.learning.linear import Linear
 from headwater.log.open import open_log
 from headwater.log.wake import ring
 from headwater.runtime.consumers import consumers
+from headwater.runtime.isolating import guarded, scorers, teller
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
+from headwater.runtime.trust import Trust
 from headwater.serving.answerer import ViewAnswerer
 from headwater.serving.gateway import Gateway, Options
+from headwater.serving.lanes import Scorer
 from headwater.serving.limits import Limits
+from headwater.serving.nursery import Nursery
 from headwater.serving.server import Running, serve
 from headwater.store.view import ViewReader
 
@@ -31,8 +36,9 @@ _TOKEN_CHARS = 20
 
 
 def run_gateway(
-    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False
-) -> None:
+    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False,
+    nursery: Nursery | None = None,
+) -> None:  # fmt: skip
     """Serve until stopped.
 
     Args:
@@ -41,6 +47,7 @@ def run_gateway(
         ready: Called once it accepts.
         listening: A socket to accept from; None binds one.
         beside: Serve what a learner publishes that is beside the running one.
+        nursery: Forks the processes of models that run apart; None has them run here.
 
     Raises:
         CannotListen: The port is in use.
@@ -77,20 +84,36 @@ def run_gateway(
         max_waiting_events=server.max_waiting_events, max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
     )  # fmt: skip
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
-    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
+    lanes = _lanes(app, settings, nursery, teller(notices, clock, wake))
+    apart = guarded(lanes)
+    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint(), lanes)
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
     options = Options(
         limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams, token=token_of(server.token_file),
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
         consumers=lambda: consumers(cursors, streams),
+        guarded=(lambda: {name: lane.status() for name, lane in apart.items()}) if apart else None,
     )  # fmt: skip
     try:
         serve(Gateway(door, answerer, options), server.host, server.port, ready=ready, listening=listening)
     finally:
+        for lane in apart.values():
+            lane.close()
+        if nursery is not None:
+            nursery.close()
         log.close()
         view.close()
         notices.close()
         cursors.close()
+
+
+def _lanes(
+    app: App, settings: Settings, nursery: Nursery | None, on_open: Callable[[str, str, int], None]
+) -> dict[str, Scorer]:  # fmt: skip
+    """Who answers for each model of the event lane; an app without one needs no key here."""
+    if all(isinstance(model.learner, Linear) for model in app.models.values()):
+        return {}
+    return scorers(app, nursery, settings.server, Trust.of(settings.registry_dir).seal, on_open)
 
 
 def token_of(file: Path | None) -> str | None:

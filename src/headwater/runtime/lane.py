@@ -16,7 +16,6 @@ from headwater.evaluation.prequential import J_LABEL, WAITING
 from headwater.learning.kernels import LEARNT, N_PARAMS, SQUARED
 from headwater.learning.protocol import HUGE, BlockLearner, LearnerSpec, LearnerState
 from headwater.registry.artifact import canonical, decode, encode
-from headwater.serving.lanes import as_block
 
 
 class LaneState:
@@ -116,9 +115,13 @@ class LaneState:
         """Another number where something was learnt."""
         return int(self.counts[LEARNT])
 
-    def published(self) -> Floats:
-        """What a view shows of the line."""
-        return as_block(self._pack(0))
+    def packed(self) -> bytes:
+        """The line's whole state, as a view shows it."""
+        return self._pack(0)
+
+    def states(self) -> dict[str, bytes]:
+        """What a learner will be given to load: array -> bytes, as in `arrays`."""
+        return {f"line.{i}": self._pack(i) for i in range(len(self._lines))}
 
     def snapshot(self) -> dict[str, Any]:
         """The arrays of a version; the header is one of them."""
@@ -136,7 +139,7 @@ class LaneState:
 
     def arrays(self) -> dict[str, Any]:
         """What has to be kept; names are part of the format."""
-        lines = {f"line.{i}": np.frombuffer(self._pack(i), np.uint8) for i in range(len(self._lines))}
+        lines = {name: np.frombuffer(packed, np.uint8) for name, packed in self.states().items()}
         return {"counts": self.counts, "waiting": self.waiting, **lines}
 
     def restore(self, arrays: dict[str, Any]) -> None:

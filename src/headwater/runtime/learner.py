@@ -32,6 +32,7 @@ from headwater.runtime.model_fold import Due
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, STATE, VIEW
 from headwater.runtime.publishing import Publisher, boot_id
 from headwater.runtime.settings import Settings
+from headwater.runtime.trust import Trust
 from headwater.runtime.versions import Registrar, notice
 from headwater.store.checkpoint import Checkpoints
 from headwater.store.view import ViewWriter
@@ -91,15 +92,21 @@ class Learner:
         self._bells = settings.state_dir / BELLS
         self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
-        self.fold = restore(app, self._store)
+        trust = Trust.of(settings.registry_dir)
+        self.fold = restore(app, self._store, trust.expected)
         self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
+        self._checkpointer = Checkpointer(self.fold, self._store, trust.seal)
+        if trust.is_first_start and self.fold.seq:
+            self._checkpointer.save()  # sealed, before anything says that all is sealed here
+            self._checkpointer.wait()
         self._catalog = Catalog(settings.registry_dir)
+        if self._catalog.n_signed_now:
+            _log.info("versions of a release without signatures are signed, once", versions=self._catalog.n_signed_now)
         self._registrar = Registrar(app, self._catalog)
-        self._checkpointer = Checkpointer(self.fold, self._store)
         self._view, same = open_view(folder / VIEW)
         resume = same and self.fold.seq <= self._view.seq() <= log.bounds()[1]
-        self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume)
+        self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume, seal=trust.seal)
         self._saved_s = self._publish_at_s = self._clock.monotonic_s()
         self._cpu_s = time.process_time()
         registered = self._catalog.list()

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from headwater.app import App
-from headwater.core.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError, Untrusted
 from headwater.runtime.changes import remembered
 from headwater.runtime.declared import load_app
 from headwater.runtime.forking import in_fork
-from headwater.runtime.places import STATE
+from headwater.runtime.places import FOLLOWING, STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
 from headwater.telemetry.logs import configure
@@ -95,6 +95,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
     from headwater.log.open import open_log  # noqa: PLC0415
     from headwater.runtime.backfill import seed  # noqa: PLC0415
     from headwater.runtime.learner import Learner  # noqa: PLC0415
+    from headwater.runtime.trust import Trust  # noqa: PLC0415
 
     del options
     warm(app)
@@ -116,7 +117,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
             say(role="backfill", progress=[done, of])
 
     try:
-        seed(app, log, settings.state_dir, before, tell)
+        seed(app, log, settings.state_dir, before, tell, Trust.of(settings.registry_dir))
         learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq))
         say(role="backfill", ready=True, seq=learner.fold.seq)
         try:
@@ -130,6 +131,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
 
 def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
     from headwater.runtime.gateway import run_gateway  # noqa: PLC0415
+    from headwater.runtime.isolating import nursery_for  # noqa: PLC0415
     from headwater.serving.server import Running  # noqa: PLC0415
 
     def ready(running: Running) -> None:
@@ -137,10 +139,11 @@ def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
         say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
 
     warm(app)
+    nursery = nursery_for(app, settings.server.model_memory_mb)
     if os.read(0, 4096):  # else the supervisor is gone
         given = options["listening"]
         listening = None if given is None else socket.socket(fileno=given)
-        run_gateway(app, settings, ready, listening=listening, beside=options["beside"])
+        run_gateway(app, settings, ready, listening=listening, beside=options["beside"], nursery=nursery)
     return 0
 
 
@@ -173,11 +176,19 @@ def main(role: str, app: str, settings: str, options: str = "{}") -> int:
     try:
         return ROLES[role](load_app(Path(app)), chosen, {"listening": None, "beside": False, **json.loads(options)})
     except HeadwaterError as error:
+        if isinstance(error, Untrusted):
+            _note(chosen, error)
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR
     except Exception as error:
         say(role=role, ready=False, error=f"{type(error).__name__}: {error}", kind="fault")
         raise
+
+
+def _note(settings: Settings, error: Untrusted) -> None:
+    from headwater.runtime.trust import note_refused  # noqa: PLC0415 - seldom needed
+
+    note_refused(settings.state_dir / FOLLOWING, error)
 
 
 if __name__ == "__main__":

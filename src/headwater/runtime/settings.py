@@ -57,6 +57,11 @@ class Server(_Section):
     linger_ms: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How long a commit waits for company when several producers are at the door, in milliseconds, 0 to 1."""
 
+    model_deadline_ms: Annotated[float, Field(gt=0, le=60_000)] = 300.0
+    """Longest time for an answer of a model that runs in a process of its own, in milliseconds; then the last good one's."""
+    model_memory_mb: Count = 2048
+    """What such a model may take of memory, in MiB, beyond what it shares with the others."""
+
     @model_validator(mode="after")
     def _guarded(self) -> Server:
         if self.token_file is None and not is_loopback(self.host):

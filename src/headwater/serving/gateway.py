@@ -41,7 +41,7 @@ from headwater.serving.recording import Recorder
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.requests import Headers, content_type
 from headwater.serving.wire import Pairs
-from headwater.telemetry.metrics import Consumers, Metrics
+from headwater.telemetry.metrics import Consumers, Guarded, Metrics
 
 ROUTES = ("events", "predict", "streams", "page")
 
@@ -100,6 +100,7 @@ class Options:
         following: What can be followed under /streams; None: nothing.
         bells: The folder where appenders to the log ring, so that followers can wait.
         consumers: Tells how far each consumer has got.
+        guarded: Tells of each model that runs in a process of its own; such a model's answer is waited for in a thread.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -112,6 +113,7 @@ class Options:
     following: Streams | None = None
     bells: Path | None = None
     consumers: Consumers | None = None
+    guarded: Guarded | None = None
 
 
 class Gateway:
@@ -131,7 +133,10 @@ class Gateway:
         freshness = Follower(answerer, options.clock, self._log_end)
         self.metrics.follow(freshness.now)
         inference = Inference(self._predictor, freshness, self._reader, limits)
-        self._pages = Pages(answerer, freshness, self.metrics, inference, options.streams, options.consumers)
+        self._pages = Pages(answerer, freshness, self.metrics, inference, options.streams, options.consumers, options.guarded)
+        if options.guarded is not None:
+            self._predictor.slow = frozenset(options.guarded())
+            self.metrics.follow_guarded(options.guarded)
         self._following = None if options.following is None else Following(options.following, options.bells, limits)
         if options.consumers is not None:
             self.metrics.follow_consumers(options.consumers)
@@ -176,6 +181,11 @@ class Gateway:
         self._measure(route, started, reply)
         await reply.send(send)
 
+    @property
+    def slow(self) -> frozenset[bytes]:
+        """Paths of models that must not be asked on the event loop's thread."""
+        return frozenset(f"/predict/{model}".encode() for model in self._predictor.slow)
+
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
         """The reply to a short call whose body is there: what `_answer` does for it, without awaiting anything."""
         started = perf_counter()
@@ -208,7 +218,8 @@ class Gateway:
 
     async def _predict(self, model: str, scope: Scope, headers: Headers, body: bytes) -> Reply:
         call, kind = self._predictor.predict, content_type(headers)
-        if len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes):
+        is_short = len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes)
+        if is_short and model not in self._predictor.slow:
             reply, answered = call(model, body, kind, scope["query_string"])
         else:
             reply, answered = await asyncio.to_thread(call, model, body, kind, scope["query_string"])

@@ -20,7 +20,7 @@ from headwater.serving.bodies import BodyReader
 from headwater.serving.freshness import Follower
 from headwater.serving.inputs import HEADER_LENGTH, parse, rows_of, wants_binary
 from headwater.serving.limits import Limits
-from headwater.serving.predicting import VERSION, Answered, Predictor
+from headwater.serving.predicting import Answered, Predictor
 from headwater.serving.problems import Problem
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.tensors import DATATYPE
@@ -76,7 +76,7 @@ class Inference:
         headers = dict(request.scope["headers"])
         body = await self._reader.read(headers, request.receive)
         said = (name, body, headers.get(HEADER_LENGTH.encode()), request.path_params.get("version"))
-        if len(body) <= self._limits.inline_bytes:
+        if len(body) <= self._limits.inline_bytes and name not in self._predictor.slow:
             reply, answered = self._infer(*said)
         else:
             reply, answered = await asyncio.to_thread(self._infer, *said)
@@ -124,11 +124,13 @@ def _answer(call_id: str, answered: Answered, *, binary: bool) -> Reply:
         score["parameters"] = {"binary_data_size": len(raw)}
     else:
         score["data"] = answered.scores.tolist()
-    content = {"model_name": answered.model, "model_version": answered.version, "outputs": [score]}
+    content: dict[str, Any] = {"model_name": answered.model, "model_version": answered.version, "outputs": [score]}
+    if answered.answer.degraded:
+        content["parameters"] = {"degraded": answered.answer.degraded}
     if call_id:
         content["id"] = call_id
     head = _encode(content)
-    headers = {VERSION: answered.version}
+    headers = answered.headers
     if not binary:
         return Reply(200, head, JSON, headers)
     return Reply(200, head + raw, "application/octet-stream", {**headers, HEADER_LENGTH: str(len(head))})

@@ -19,7 +19,7 @@ from headwater.serving.freshness import Follower
 from headwater.serving.inference import Inference
 from headwater.serving.protocol import Answerer
 from headwater.serving.replies import JSON, Reply
-from headwater.telemetry.metrics import Consumers, Freshness, Metrics
+from headwater.telemetry.metrics import Consumers, Freshness, Guarded, Metrics
 
 Page = Callable[[Request], Awaitable[Reply]]
 
@@ -68,9 +68,10 @@ class Pages:
         inference: Inference,
         streams: Mapping[str, Schema] | None,
         consumers: Consumers | None = None,
+        guarded: Guarded | None = None,
     ) -> None:
         self._answerer, self._freshness, self._metrics, self._streams = answerer, freshness, metrics, streams
-        self._consumers = consumers
+        self._consumers, self._guarded = consumers, guarded
         own = {
             "/": (self.index, "GET: this list"),
             "/healthz": (self.healthz, "GET: the process lives"),
@@ -114,7 +115,10 @@ class Pages:
     async def status(self, _: Request) -> Reply:
         now = self._freshness.now()
         models = {name: schema.stream for name, schema in self._answerer.models().items()}
-        said = {"gateway": {"ready": now.seq is not None, **_lag(now), "models": models}, "learner": now.learner}
+        gateway: dict[str, Any] = {"ready": now.seq is not None, **_lag(now), "models": models}
+        if self._guarded is not None:
+            gateway["guarded"] = self._guarded()
+        said: dict[str, Any] = {"gateway": gateway, "learner": now.learner}
         return _json(said if self._consumers is None else {**said, "consumers": self._consumers()})
 
     async def openapi(self, _: Request) -> Reply:

@@ -39,6 +39,7 @@ class Answer:
         stored: bool[n]; true where the row was in the log and its stored vector was used.
         shares: With `explain`: for each row, feature name -> share; they and "intercept" add up to the linear
             predictor (log odds for loss "log").
+        degraded: Why this is not the newest state's answer, but the last good one's or "no change"; "" where it is.
     """
 
     line: str
@@ -46,6 +47,7 @@ class Answer:
     score: Floats
     stored: Bools
     shares: list[dict[str, float]] | None = None
+    degraded: str = ""
 
 
 class Unexplained(Fatal):

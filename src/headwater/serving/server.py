@@ -124,7 +124,8 @@ def serve(
     listening = listening or bind(host, port)
     limits = app.limits
     config = uvicorn.Config(
-        app, loop="uvloop", http=protocol(limits, app.at_once), ws="none", lifespan="on", interface="asgi3", backlog=_BACKLOG,
+        app, loop="uvloop", ws="none", http=protocol(limits, app.at_once, app.slow),
+        lifespan="on", interface="asgi3", backlog=_BACKLOG,
         log_config=None, access_log=False, server_header=False, proxy_headers=False, limit_concurrency=limits.connections,
         timeout_keep_alive=round(limits.idle_s), timeout_graceful_shutdown=round(limits.grace_s),
     )  # fmt: skip

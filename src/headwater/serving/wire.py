@@ -33,6 +33,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits = Limits()
     at_once: AtOnce
+    slow: frozenset[bytes] = frozenset()
     is_leaving = False  # of the class: all connections end after their next answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -112,6 +113,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether a call may take the short way: nothing before it waits, and nothing about it is out of the ordinary."""
         if not self.url.startswith(SHORT_WAY) or self.parser.get_method() != b"POST" or self.expect_100_continue:
             return False
+        if self.slow and self.url.partition(b"?")[0] in self.slow:
+            return False
         if self.pipeline or not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return False
         if max(len(self.connections), len(self.tasks)) >= (self.limit_concurrency or self.limits.connections):
@@ -184,12 +187,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def protocol(limits: Limits, at_once: AtOnce) -> type[asyncio.Protocol]:
+def protocol(limits: Limits, at_once: AtOnce, slow: frozenset[bytes] = frozenset()) -> type[asyncio.Protocol]:
     """The protocol class with these limits, as uvicorn's `http` option takes it.
 
     Args:
         limits: Bounds.
         at_once: Answers a call of `SHORT_WAY` whose body is there; whatever goes wrong, it returns a reply.
+        slow: Paths that never take the short way.
     """
-    made: Any = type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "at_once": staticmethod(at_once)})
+    made: Any = type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "at_once": staticmethod(at_once), "slow": slow})
     return cast("type[asyncio.Protocol]", made)
