@@ -38,6 +38,7 @@ COMMANDS = {
     "quarantine replay": "quarantine:replay",
     "parked list": "parked:list_",
     "parked retry": "parked:retry",
+    "resume": "resume:resume",
     "doctor": "doctor:doctor",
 }
 """What is typed -> `module:function` in this folder, in the order of --help. The first of two words is a group."""

@@ -25,6 +25,7 @@ from headwater.runtime.checkpointing import JUDGED, LATE, Checkpointer, check_se
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.places import NEXT, SEEDED, STATE
 from headwater.runtime.publishing import mark_all
+from headwater.runtime.stopping import stops_in
 from headwater.runtime.trust import Trust
 from headwater.store.checkpoint import Checkpoints, SavedMeta
 
@@ -72,6 +73,7 @@ def seed(
 def _folded(fold: Fold, log: EventLog, stop: int, progress: Progress) -> Iterator[Effects]:
     """Fold the log from its first retained row to `stop`, which may lie within a chunk."""
     fold.seq = first = min(log.bounds()[0], stop)
+    fold.foresee(stops_in(fold.app, log, first))
     for chunk in log.read(first, _CHUNK_EVENTS):
         n = min(chunk.batch.n, stop - fold.seq)
         if n == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from headwater.app import App
 from headwater.core.batch import Floats
 from headwater.core.errors import DiskFull
 from headwater.core.seals import Seal
+from headwater.learning.protocol import BlockLearner
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.lane import LaneState
 from headwater.runtime.publishing import arrays_of
@@ -112,20 +113,22 @@ class Checkpointer:
         return self._store.seq()
 
 
-def restore(app: App, store: Checkpoints, seal: Seal | None = None, fold: Fold | None = None) -> Fold:
+def restore(
+    app: App, store: Checkpoints, seal: Seal | None = None, starts: Mapping[str, Callable[[], BlockLearner]] | None = None
+) -> Fold:  # fmt: skip
     """The fold as last saved, or a fresh one.
 
     Args:
         app: The app.
         store: Where it was saved.
         seal: Must be on whatever a learner of the event lane is given to load; None takes it as it comes.
-        fold: A fresh fold to restore; None makes one.
+        starts: Of models that run apart; see `Fold`.
 
     Raises:
         WrongState, CorruptData: See `Checkpoints.load`.
         Untrusted: A learner's state was not written by this installation.
     """
-    fold = fold or Fold(app)
+    fold = Fold(app, starts=starts)
     loaded = store.load(app.fingerprint())
     if loaded is None:
         return fold

@@ -17,6 +17,7 @@ from headwater.following.notices import INCIDENTS, Notices
 from headwater.learning.linear import Linear
 from headwater.learning.protocol import BlockLearner
 from headwater.runtime.settings import Server
+from headwater.runtime.stopping import CarefulLearner
 from headwater.serving.guarded import GuardedLane
 from headwater.serving.isolation import IsolatedLearner
 from headwater.serving.lanes import Lane, Scorer
@@ -82,6 +83,17 @@ def scorers(
 
 def _isolated(nursery: Nursery, name: str) -> Callable[[], IsolatedLearner]:
     return lambda: IsolatedLearner(nursery, name, _START_S)
+
+
+def learners(app: App, nursery: Nursery | None, deadline_s: float) -> dict[str, Callable[[], BlockLearner]]:
+    """What makes the learner of each foreign model for the fold: apart where there is a nursery, else carefully here."""
+    return {name: _learner(name, model, nursery, deadline_s) for name, model in foreign(app).items()}
+
+
+def _learner(name: str, model: Model, nursery: Nursery | None, deadline_s: float) -> Callable[[], BlockLearner]:
+    if nursery is None:
+        return lambda: CarefulLearner(_start(model))
+    return lambda: IsolatedLearner(nursery, name, deadline_s)
 
 
 def guarded(lanes: Mapping[str, Scorer]) -> dict[str, GuardedLane]:

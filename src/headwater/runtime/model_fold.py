@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
 from headwater.learning.linear import Linear, LinearState
+from headwater.learning.protocol import BlockLearner
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.runtime.lane import LaneState
 
@@ -48,14 +50,14 @@ class Due:
 class ModelFold:
     """State and step of one model."""
 
-    def __init__(self, app: App, model: Model) -> None:
+    def __init__(self, app: App, model: Model, start: Callable[[], BlockLearner] | None = None) -> None:
         self.model = model
         self.columns = app.columns[model.name]
         codes = list(app.plan.streams)
         self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
         self.n_experts = len(model.experts)
-        self.learner = _started(model)
+        self.learner = _started(model, start)
         self.metrics = Metrics(model.experts)
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.no_change: Floats = np.zeros((3, 2))
@@ -99,6 +101,8 @@ class ModelFold:
         done = np.zeros(1, np.int64)
         at = 0
         self.learner.open(xs, cs, scored, labelling)
+        if isinstance(self.learner, LaneState):
+            self.learner.stand(bound.seq, bound.time)
         while True:
             self._set_alarms()
             self.learner.look_ahead(at)
@@ -156,6 +160,8 @@ class ModelFold:
             "superseded": int(self.ints[p.SUPERSEDED]), "null_labels": int(self.ints[p.NULLS]),
             "refused": int(self.learner.counts[1]), "blocked_weights": int(self.learner.counts[2]),
         }  # fmt: skip
+        if isinstance(self.learner, LaneState) and (stop := self.learner.stops).now is not None:
+            out["stopped"] = {"what": stop.now.what, "at": stop.now.at, "dropped": stop.n_dropped}
         return out
 
     def _unlabelled(self) -> int:
@@ -188,12 +194,12 @@ class ModelFold:
 _NONE = np.zeros(0, np.int64)
 
 
-def _started(model: Model) -> LinearState | LaneState:
+def _started(model: Model, start: Callable[[], BlockLearner] | None) -> LinearState | LaneState:
     """A line that has learnt nothing."""
     if isinstance(model.learner, Linear):
         return LinearState(model.learner, len(model.numbers), len(model.twins))
     numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
-    return LaneState(model.learner, numbers, categories, len(model.twins))
+    return LaneState(model.learner, numbers, categories, len(model.twins), start)
 
 
 def _first(rule: Publish) -> int:

@@ -73,14 +73,16 @@ def learner(app: App, settings: Settings, options: dict[str, Any]) -> int:
 
 def _learn(app: App, settings: Settings) -> int:
     from headwater.log.open import open_log  # noqa: PLC0415 - only this role needs it
+    from headwater.runtime.isolating import nursery_for  # noqa: PLC0415
     from headwater.runtime.learner import Learner  # noqa: PLC0415
 
+    nursery = nursery_for(app, settings.learner.model_memory_mb)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     when_stdin_ends(stop.set)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
-    learner = Learner(app, log, settings)
+    learner = Learner(app, log, settings, nursery=nursery)
     say(role="learner", ready=True, seq=learner.fold.seq)
     try:
         learner.run(stop)
@@ -94,6 +96,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
     """Folds a changed app beside the running one; see `backfill`."""
     from headwater.log.open import open_log  # noqa: PLC0415
     from headwater.runtime.backfill import seed  # noqa: PLC0415
+    from headwater.runtime.isolating import nursery_for  # noqa: PLC0415
     from headwater.runtime.learner import Learner  # noqa: PLC0415
     from headwater.runtime.trust import Trust  # noqa: PLC0415
 
@@ -102,6 +105,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
     if not os.read(0, 4096):
         return 0
     os.nice(_YIELD)
+    nursery = nursery_for(app, settings.learner.model_memory_mb)
     stop, told_s = threading.Event(), 0.0
     when_stdin_ends(stop.set)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
@@ -118,7 +122,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
 
     try:
         seed(app, log, settings.state_dir, before, tell, Trust.of(settings.registry_dir))
-        learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq))
+        learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq), nursery=nursery)
         say(role="backfill", ready=True, seq=learner.fold.seq)
         try:
             learner.run(stop)

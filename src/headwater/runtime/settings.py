@@ -101,6 +101,10 @@ class Learner(_Section):
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
     idle_after: Duration | None = "10m"
     """A source silent for this long (a duration of wall time) no longer holds the watermark back. None means never idle."""
+    model_deadline_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest time that a model in a process of its own may take to learn a block, or to score some questions, in seconds."""
+    model_memory_mb: Count = 4096
+    """What such a model may take of memory, in MiB, beyond what it shares with the others."""
     tell_features: bool = False
     """true = write the features of every question to the stream _features, for its followers, with each checkpoint."""
 

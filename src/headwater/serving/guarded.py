@@ -24,7 +24,9 @@ from headwater.serving.isolation import IsolatedLearner, ModelFailed
 from headwater.serving.lanes import Scored, bounded, unpack
 
 OpensTell = Callable[[str, str, int], None]
-BUSY = "the model is busy with other questions"
+BUSY = 'the model is busy with other questions: "no change" answers'
+LAST_GOOD = "the model fails: its last good state answers"
+SILENT = 'the model fails: "no change" answers'
 _FIRST_S = 10.0  # for a first answer, before which there is none to fall back on
 
 
@@ -122,16 +124,15 @@ class GuardedLane:
 
     def _older_says(self, seq: int, xs: Floats, cs: Ints) -> Scored:
         """What answered well last, if it still does."""
-        why = f"the model fails: {self.breaker.reason}"
         if self._good is None or not self._second.allows():
-            return Scored(None, seq, why)
+            return Scored(None, seq, SILENT)
         try:
             scores = self._ask(self._good, xs, cs, self._now_s() + self._deadline_s / 2)
         except ModelFailed as error:
             self._second.failed(str(error))
-            return Scored(None, seq, why)
+            return Scored(None, seq, SILENT)
         self._second.succeeded()
-        return Scored(scores, self._good.seq, why)
+        return Scored(scores, self._good.seq, LAST_GOOD)
 
     def close(self) -> None:
         """End both processes."""

@@ -38,6 +38,7 @@ class IsolatedLearner:
         self._socket: socket.socket | None = None
         self._process = -1
         self._packed: bytes | None = None
+        self._is_stale = False  # the process has not heard of the state yet
 
     def score_many(self, xs: Floats, cs: Ints, deadline_s: float | None = None) -> Floats:
         """See `BlockLearner.score_many`.
@@ -78,10 +79,14 @@ class IsolatedLearner:
         Raises:
             ModelFailed: As `score_many`.
         """
-        self._packed = None
+        self._packed, self._is_stale = None, False
         until_s = time.monotonic() + (deadline_s or self._deadline_s)
         self._say(Ask("load"), until_s, packed)
         self._packed = packed
+
+    def keep(self, packed: bytes) -> None:
+        """Go on from a state; its process hears of it with the next call."""
+        self._packed, self._is_stale = packed, True
 
     def state(self) -> LearnerState:
         """See `BlockLearner.state`."""
@@ -90,7 +95,7 @@ class IsolatedLearner:
 
     def load(self, state: LearnerState) -> None:
         """See `BlockLearner.load`."""
-        self.load_packed(encode(state.arrays, state.header))
+        self.keep(encode(state.arrays, state.header))
 
     def kill(self) -> None:
         """End its process at once, whatever that does."""
@@ -103,8 +108,9 @@ class IsolatedLearner:
 
     def _ask(self, ask: Ask, deadline_s: float, *parts: memoryview | bytes) -> tuple[tuple[int, ...], bytearray]:
         until_s = time.monotonic() + deadline_s
-        if self._socket is None and self._packed is not None:
+        if self._packed is not None and (self._socket is None or self._is_stale):
             self._say(Ask("load"), until_s, self._packed)
+            self._is_stale = False
         return self._say(ask, until_s, *parts)
 
     def _say(self, ask: Ask, until_s: float, *parts: memoryview | bytes) -> tuple[tuple[int, ...], bytearray]:
