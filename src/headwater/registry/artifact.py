@@ -90,7 +90,7 @@ def decode(data: bytes, where: str = "") -> Artifact:
         listed = json.loads(data[8 : 8 + _header_bytes(data)])
         _check_listed(listed, where)
         return Artifact(safetensors.load(data), json.loads(listed["__metadata__"][_ENTRY]))
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"a version's file cannot be decoded ({error!r})", where=where, next_step=_NEXT_STEP) from error
 
 
