@@ -20,9 +20,10 @@ from headwater.features.watermarks import Watermarks
 from headwater.learning.protocol import BlockLearner
 from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
+from headwater.runtime.classes_fold import fold_of
 from headwater.runtime.feature_rows import FeatureRows, feature_rows
 from headwater.runtime.lane import LaneState
-from headwater.runtime.model_fold import Due, ModelFold
+from headwater.runtime.model_fold import Due
 from headwater.runtime.stopping import RESUMED, STOPPED, Stop, Stopped, recipe_of, stop_of
 
 
@@ -96,7 +97,7 @@ class Fold:
         self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
         self.engine = Engine(app.plan)
-        self.models = {name: ModelFold(app, model, (starts or {}).get(name)) for name, model in app.models.items()}
+        self.models = {name: fold_of(app, model, (starts or {}).get(name)) for name, model in app.models.items()}
 
     def foresee(self, stops: Mapping[str, Iterable[Stop]]) -> None:
         """What marks further on in the log tell of models that failed; see `stopping.stops_in`."""

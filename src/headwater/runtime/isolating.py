@@ -14,10 +14,12 @@ from headwater.app import App, Model
 from headwater.core.clock import Clock
 from headwater.core.seals import Seal
 from headwater.following.notices import INCIDENTS, Notices
+from headwater.learning.classes import Softmax
 from headwater.learning.linear import Linear
 from headwater.learning.protocol import BlockLearner
-from headwater.runtime.settings import Server
+from headwater.runtime.settings import Server, Settings
 from headwater.runtime.stopping import CarefulLearner
+from headwater.runtime.trust import Trust
 from headwater.serving.guarded import GuardedLane
 from headwater.serving.isolation import IsolatedLearner
 from headwater.serving.lanes import Lane, Scorer
@@ -30,7 +32,7 @@ _log = structlog.stdlib.get_logger("headwater.models")
 
 def is_foreign(model: Model) -> bool:
     """Whether a model's learner is code that is not ours."""
-    return not isinstance(model.learner, Linear) and not getattr(model.learner, "is_compiled", False)
+    return not isinstance(model.learner, Linear | Softmax) and not getattr(model.learner, "is_compiled", False)
 
 
 def foreign(app: App) -> dict[str, Model]:
@@ -58,7 +60,7 @@ def nursery_for(app: App, memory_mb: int) -> Nursery | None:
 
 
 def _start(model: Model) -> Callable[[], BlockLearner]:
-    assert not isinstance(model.learner, Linear)
+    assert not isinstance(model.learner, Linear | Softmax)
     learner = model.learner
     return lambda: learner.start(*names(model))
 
@@ -69,7 +71,7 @@ def scorers(
     """Who answers for each model of the event lane."""
     found: dict[str, Scorer] = {}
     for name, model in app.models.items():
-        if isinstance(model.learner, Linear):
+        if isinstance(model.learner, Linear | Softmax):
             continue
         if nursery is not None and is_foreign(model):
             found[name] = GuardedLane(
@@ -79,6 +81,15 @@ def scorers(
             numbers, categories = names(model)
             found[name] = Lane(name, model.learner, (*numbers, *categories), len(numbers), seal)
     return found
+
+
+def lanes_of(
+    app: App, settings: Settings, nursery: Nursery | None, on_open: Callable[[str, str, int], None]
+) -> dict[str, Scorer]:  # fmt: skip
+    """`scorers` of an installation; an app without such models needs no key for them."""
+    if all(isinstance(model.learner, Linear | Softmax) for model in app.models.values()):
+        return {}
+    return scorers(app, nursery, settings.server, Trust.of(settings.registry_dir).seal, on_open)
 
 
 def _isolated(nursery: Nursery, name: str) -> Callable[[], IsolatedLearner]:

@@ -21,6 +21,7 @@ from headwater.learning.protocol import HUGE, BlockLearner, LearnerSpec, Learner
 from headwater.registry.artifact import canonical, decode, encode
 from headwater.runtime.stopping import LEARN, SCORE, CarefulLearner, Stop, Stops
 from headwater.serving.isolation import IsolatedLearner, ModelFailed
+from headwater.serving.lanes import as_block
 
 
 class LaneState:
@@ -175,6 +176,10 @@ class LaneState:
     def mark(self) -> int:
         """Another number where something was learnt."""
         return int(self.counts[LEARNT])
+
+    def published(self) -> Floats:
+        """What a view shows of the line where nobody else reads it."""
+        return as_block(self._pack(0))
 
     def packed(self) -> bytes:
         """The line's whole state, as a view shows it."""

@@ -16,10 +16,12 @@ from headwater.core.errors import DiskFull
 from headwater.core.hashing import Hashes
 from headwater.core.seals import Seal
 from headwater.evaluation.pending import Pending
+from headwater.learning.classes import SoftmaxLine
 from headwater.runtime.fold import Fold
 from headwater.runtime.lane import LaneState
+from headwater.runtime.model_fold import ModelFold
 from headwater.serving.lanes import sealed
-from headwater.store.view import ViewMeta, Writer, entity_key, outcomes_key, question_key, weights_key
+from headwater.store.view import ViewMeta, Writer, class_row_key, entity_key, outcomes_key, question_key, weights_key
 
 PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
@@ -79,6 +81,7 @@ class Publisher:
                     puts.append((outcomes_key(name), model.no_change.tobytes()))
                 else:
                     puts.append((weights_key(name), model.learner.published().data))
+                puts += class_rows(number, model)
         if self._is_anew:
             kept = {key for key, _ in puts}
             deletes += [key for key in self._view.questions() if key not in kept]
@@ -174,6 +177,15 @@ def _take(dirty: Bytes, bit: int) -> Ints:
 _NONE = np.zeros(0, np.int64)
 
 
+def class_rows(number: int, model: ModelFold) -> list[tuple[bytes, bytes]]:
+    """The changed hashed rows of a line with several classes: all of them, at each publication, would be megabytes."""
+    line = model.learner
+    if not isinstance(line, SoftmaxLine):
+        return []
+    changed = _take(line.dirty, PUBLISHED)
+    return [(class_row_key(number, row), line.weights[row].tobytes()) for row in changed[changed >= line.base].tolist()]
+
+
 def mark_all(fold: Fold, *, saved: bool = True) -> None:
     """Have everything published anew, and, where not `saved`, saved anew too."""
     bits = PUBLISHED if saved else PUBLISHED | UNSAVED
@@ -181,6 +193,8 @@ def mark_all(fold: Fold, *, saved: bool = True) -> None:
         table.dirty[: table.n] |= bits
     for model in fold.models.values():
         model.pending.dirty[:] |= bits
+        if isinstance(model.learner, SoftmaxLine) and model.learner.mark:
+            model.learner.dirty[:] |= bits
 
 
 def boot_id() -> str:
@@ -201,6 +215,7 @@ def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Ints | None]]:
     for name, model in fold.models.items():
         for part, array in model.small_arrays().items():
             yield f"model.{name}.{part}", array, None
-        changed = _take(model.pending.dirty, UNSAVED)
-        yield f"model.{name}.pending.known", model.pending.known, changed
-        yield f"model.{name}.pending.rows", model.pending.rows, changed
+        for arrays, dirty in model.by_row():
+            changed = _take(dirty, UNSAVED)
+            for part, array in arrays.items():
+                yield f"model.{name}.{part}", array, changed

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from headwater.core.batch import Bools, Column, Floats, Text
 from headwater.core.clock import Clock
 from headwater.core.errors import Retryable, nearest
+from headwater.core.personal import pseudonym
 from headwater.core.schema import Schema
 from headwater.serving import arrow
 from headwater.serving.limits import Limits
@@ -76,6 +77,11 @@ class Answered:
         return self.rows.keys
 
     @property
+    def labels(self) -> list[str | None] | None:
+        """Of a line with several classes, the one that was said of each row."""
+        return None if self.answer.classes is None else self.answer.classes.labels()
+
+    @property
     def scores(self) -> Floats:
         return self.answer.score
 
@@ -128,6 +134,10 @@ class Predictor:
             )  # fmt: skip
         answered = self.ask(model, form.schema, rows, explain=asked.get("explain", False), record=asked.get("record", True))
         return encode(answered), answered
+
+    def says_classes(self, model: str) -> bool:
+        """Whether a model's answers name a class."""
+        return self._answerer.says_classes(model)
 
     def form(self, model: str) -> RowForm:
         """The decoder for a model's rows.
@@ -235,7 +245,8 @@ class Predictor:
 def _recordable(answered: Answered, now_us: int) -> Recordable:
     rows, schema, chosen = answered.rows, answered.schema, answered.chosen
     assert chosen is not None
-    ids = [str(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
+    name = pseudonym if schema.field(schema.key).personal else str
+    ids = [name(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
     if rows.frame.n == 1 or chosen.all():
         return Recordable(schema, rows.frame, ids, rows.time, now_us, rows.values)
     picked = np.flatnonzero(chosen)
@@ -253,8 +264,8 @@ def _json_of_one(told: Told, key: str) -> Reply:
 
 def _json(answered: Answered) -> Reply:
     key, answer = answered.schema.key, answered.answer
-    rows = zip(answered.rows.listed(), answer.score.tolist(), answer.stored.tolist(), strict=True)
-    predictions: list[dict[str, Any]] = [{key: k, "score": s, "stored": t} for k, s, t in rows]
+    rows = zip(answered.rows.listed(), said_of(answer), answer.stored.tolist(), strict=True)
+    predictions: list[dict[str, Any]] = [{key: k, **said, "stored": t} for k, said, t in rows]
     if answer.shares is not None:
         for prediction, shares in zip(predictions, answer.shares, strict=True):
             prediction["shares"] = shares
@@ -264,6 +275,11 @@ def _json(answered: Answered) -> Reply:
     if answer.degraded:
         content["degraded"] = answer.degraded
     return Reply(200, _encode(content), JSON, answered.headers)
+
+
+def said_of(answer: Answer) -> list[dict[str, Any]]:
+    """What an answer says of each row, as JSON has it."""
+    return [{"score": s} for s in answer.score.tolist()] if answer.classes is None else answer.classes.rows()
 
 
 def _arrow(answered: Answered) -> Reply:

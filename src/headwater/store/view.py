@@ -50,6 +50,7 @@ _STATUS = b"s"
 
 
 _name = struct.Struct(">cHQ").pack
+CLASS_ROW = b"h"
 
 
 def entity_key(table: int, key: int) -> bytes:
@@ -60,6 +61,11 @@ def entity_key(table: int, key: int) -> bytes:
 def question_key(model: int, key: int) -> bytes:
     """Where a waiting question is."""
     return _name(b"q", model, key)
+
+
+def class_row_key(model: int, row: int) -> bytes:
+    """Where a row of hashed weights, one for each class, is."""
+    return _name(CLASS_ROW, model, row)
 
 
 def weights_key(line: str) -> bytes:
