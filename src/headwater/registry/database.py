@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import WrongState
 
 FORMAT = 2
@@ -101,5 +100,4 @@ def add_signatures(db: sqlite3.Connection, sign: Callable[[tuple[Any, ...]], str
     except BaseException:
         db.execute("ROLLBACK")
         raise
-    crashpoint("registry.signed")
     return len(signed)

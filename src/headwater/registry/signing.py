@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import Untrusted
 from headwater.core.seals import Seal
 from headwater.registry.artifact import canonical
@@ -104,4 +103,3 @@ def _make(path: Path) -> None:
         pass
     finally:
         temporary.unlink()
-    crashpoint("registry.key_made")
