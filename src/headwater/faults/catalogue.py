@@ -13,6 +13,7 @@ from headwater.faults.crowding import Deaf, Flooded, Swapped
 from headwater.faults.feedback import Feedback
 from headwater.faults.kills import Killed
 from headwater.faults.labels import Labels
+from headwater.faults.models import Misbehaving, Tampered
 from headwater.faults.poison import Poison
 from headwater.faults.repeats import OutOfOrder, ReplyLost, Resent
 from headwater.faults.rot import Rotten
@@ -34,6 +35,8 @@ def all_faults() -> list[Fault]:
         Labels(),
         Lies(),
         Feedback(),
+        Misbehaving(),
+        Tampered(),
         ReplyLost(),
         Secrets(),
     ]

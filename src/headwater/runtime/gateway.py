@@ -19,12 +19,14 @@ from headwater.log.wake import ring
 from headwater.runtime.consumers import consumers
 from headwater.runtime.descriptors import connections
 from headwater.runtime.guarding import guarding
+from headwater.runtime.isolating import guarded, lanes_of, teller
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.serving.answerer import ViewAnswerer
 from headwater.serving.gateway import Gateway
 from headwater.serving.limits import Limits
+from headwater.serving.nursery import Nursery
 from headwater.serving.options import Options
 from headwater.serving.server import Running, serve
 from headwater.store.view import ViewReader
@@ -33,8 +35,9 @@ _HISTORY_MS = 86_400_000
 
 
 def run_gateway(
-    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False
-) -> None:
+    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False,
+    nursery: Nursery | None = None,
+) -> None:  # fmt: skip
     """Serve until stopped.
 
     Args:
@@ -43,6 +46,7 @@ def run_gateway(
         ready: Called once it accepts.
         listening: A socket to accept from; None binds one.
         beside: Serve what a learner publishes that is beside the running one.
+        nursery: Forks the processes of models that run apart; None has them run here.
 
     Raises:
         CannotListen: The port is in use.
@@ -87,7 +91,9 @@ def gateway_of(app: App, settings: Settings, *, beside: bool = False) -> Iterato
         max_waiting_events=server.max_waiting_events, max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
     )  # fmt: skip
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
-    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
+    lanes = lanes_of(app, settings, nursery, teller(notices, clock, wake))
+    apart = guarded(lanes)
+    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint(), lanes)
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
     limited = Limits(body_bytes=server.max_body_bytes, hosts=names, connections=connections(Limits().connections))
     options = Options(
@@ -95,10 +101,15 @@ def gateway_of(app: App, settings: Settings, *, beside: bool = False) -> Iterato
         keys=opens.keys, token=opens.token, anonymous=opens.anonymous,
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
         consumers=lambda: consumers(cursors, streams),
+        guarded=(lambda: {name: lane.status() for name, lane in apart.items()}) if apart else None,
     )  # fmt: skip
     try:
         yield Gateway(door, answerer, options)
     finally:
+        for lane in apart.values():
+            lane.close()
+        if nursery is not None:
+            nursery.close()
         log.close()
         view.close()
         notices.close()

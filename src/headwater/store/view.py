@@ -73,6 +73,11 @@ def weights_key(line: str) -> bytes:
     return b"w" + line.encode()
 
 
+def outcomes_key(line: str) -> bytes:
+    """Where the outcomes that "no change" is made of are: float64[3, 2]."""
+    return b"n" + line.encode()
+
+
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
     path.mkdir(parents=True, exist_ok=True)
     # sync=False: a crash of the machine may lose or garble the view; it is then made anew (see Checkpoints).
