@@ -46,7 +46,7 @@ def recoveries(losses: Floats, rows: Sequence[int]) -> list[Recovery]:
         losses: float64[n], of the answers; NaN where there is no label.
         rows: The first row after each change, ascending.
     """
-    found, ends = [], [*rows[1:], losses.size]
+    found, ends = [], [*rows, losses.size][1:]
     for row, end in zip(rows, ends, strict=True):
         before, after = _there(losses[max(row - BEFORE, 0) : row]), _there(losses[row:end])
         if before.size < RUN or after.size < RUN:
