@@ -212,6 +212,8 @@ class ModelFold:
         }  # fmt: skip
         if self.model.learner.loss == "log":
             out["labels_by_score"] = self.answered.report()
+        if isinstance(self.learner, LaneState) and (stop := self.learner.stops).now is not None:
+            out["stopped"] = {"what": stop.now.what, "at": stop.now.at, "dropped": stop.n_dropped}
         return out
 
     def _unlabelled(self) -> int:
