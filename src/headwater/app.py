@@ -20,6 +20,7 @@ from headwater.core.expressions import Expr, FieldRef, check, is_text, owner
 from headwater.core.schema import Schema
 from headwater.evaluation.labels import Label
 from headwater.features.aggregates import last
+from headwater.features.limits import Guard
 from headwater.features.memories import Aggregate, Category, Feature, Numeric
 from headwater.features.plan import Plan, Planner
 from headwater.following.declaring import Consuming
@@ -93,6 +94,7 @@ class Model:
         versions: When the live line is registered as a version.
         twins: Name -> when that twin is given the live weights. Twins are judged beside the line, and cost one dot
             product a question.
+        guard: Looks at each question's features before the model does; None: nobody does.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Model:
     baseline_at: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
     versions: Publish = field(default_factory=lambda: every("1d"))
     twins: dict[str, Publish] = field(default_factory=dict)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a model's name")
@@ -126,6 +129,8 @@ class Model:
                 "the label is joined to another stream than the model's", where=self.name,
                 expected=f"label(on=<field of {self.on.schema.stream}>)", got=self.label.on.text(),
             )  # fmt: skip
+        if self.guard is not None:
+            self.guard.named([f.name for f in self.features], self.name)
         self._baseline = last(self.label.value, by=self.baseline_by, at=self.baseline_at)
 
     @property
@@ -154,16 +159,23 @@ class Model:
         """Who is judged, in the order of scores."""
         return ["live", *self.twins, "no_change"]
 
+    @property
+    def labels_itself(self) -> bool:
+        """Whether a question is an outcome too, and the one that its "no change" repeats: it is judged before it is asked."""
+        same = self.baseline.at is None or [f.text() for f in self.baseline.at] == list(self.baseline.keeper.by)
+        return same and owner(self.label.value).schema.stream == self.schema.stream
+
     def describe(self) -> dict[str, Any]:
         """The declaration as plain data: equal data, equal model."""
         label = self.label
         numbers = [f.name if isinstance(f, Numeric) else _spelled(f) for f in self.numbers]
         baseline = [str(self.baseline.keeper), *(f.text() for f in self.baseline.at or ())]
+        guard = {} if self.guard is None else {"guard": self.guard.describe()}
         return {
             "name": self.name, "on": self.schema.stream, "numbers": numbers, "categories": [c.name for c in self.categories],
             "label": [label.value.text(), label.join.text(), label.on.text(), label.within_ms, label.missing.value],
             "learner": self.learner.describe(), "baseline": baseline,
-            "versions": self.versions.describe(), "twins": {n: p.describe() for n, p in self.twins.items()},
+            "versions": self.versions.describe(), "twins": {n: p.describe() for n, p in self.twins.items()}, **guard,
         }  # fmt: skip
 
 
@@ -176,8 +188,11 @@ def _spelled(f: Aggregate) -> str:
 def _check_parts(model: Model) -> None:
     """Refuse parts of a model that are something else than they should be."""
     learners = "hw.Linear(...), hw.River(...) or another learner"
-    parts = {"label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear | LearnerSpec, learners),
-             "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)")}  # fmt: skip
+    parts: dict[str, tuple[object, Any, str]] = {
+        "label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear | LearnerSpec, learners),
+        "guard": (model.guard, Guard | None, "hw.Guard(...), or None"),
+        "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)"),
+    }  # fmt: skip
     parts |= {f"twins[{name!r}]": (rule, Publish, parts["versions"][2]) for name, rule in model.twins.items()}
     for part, (given, kind, expected) in parts.items():
         if not isinstance(given, kind):

@@ -21,13 +21,14 @@ from headwater.core.clock import Clock, SystemClock
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import DiskFull
 from headwater.following.cursors import Cursors
-from headwater.following.notices import FEATURES, SAYS, VERSIONS, Notices, Said
+from headwater.following.notices import FEATURES, INCIDENTS, SAYS, VERSIONS, Notices, Said
 from headwater.log.protocol import Chunk, EventLog
 from headwater.log.wake import Doorbell, ring
 from headwater.registry.catalog import Catalog
 from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.idleness import Idleness
+from headwater.runtime.incidents import incidents
 from headwater.runtime.model_fold import Due
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, STATE, VIEW
 from headwater.runtime.publishing import Publisher, boot_id
@@ -109,7 +110,7 @@ class Learner:
         # Those of an installation that is older than notices, and those that a crash came before.
         self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []
-        self._untold: list[Said] = []
+        self._untold: dict[str, list[Said]] = {FEATURES: [], INCIDENTS: []}
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
 
@@ -151,7 +152,10 @@ class Learner:
         self._checkpointer.gather(effects)
         self._unregistered += effects.due
         for rows in effects.features:
-            self._untold += rows.said()
+            self._untold[FEATURES] += rows.said()
+        if effects.bursts:
+            self._untold[INCIDENTS] += incidents(effects.bursts)
+            self._tell()
         self._register()
         crashpoint("learner.registered")
         if self._clock.monotonic_s() >= self._publish_at_s:
@@ -163,7 +167,7 @@ class Learner:
         """Nothing waits any more: what was due and to be said before this place is the running learner's."""
         if self._on_level is not None:
             self._unregistered.clear()
-            self._untold.clear()
+            self._hush()
             self._on_level(self.fold.seq)
             self._on_level = None
 
@@ -214,21 +218,28 @@ class Learner:
         self._saved_s = self._clock.monotonic_s()
 
     def _tell(self) -> bool:
-        """Say what the followers of features are to hear; False where the disk has no room for it, or another tells it."""
-        if self._is_beside:
-            if self._on_level is not None:
-                self._untold.clear()
-            return not self._untold
-        if self._untold:
-            try:
-                self._notices.append_all(FEATURES, self._untold)
+        """Say what followers are to hear; False where the disk has no room for it, or another tells it."""
+        if self._is_beside and self._on_level is not None:
+            self._hush()
+        waiting = {stream: said for stream, said in self._untold.items() if said}
+        if not waiting or self._is_beside:
+            return not waiting
+        try:
+            for stream, said in waiting.items():
+                self._notices.append_all(stream, said)
+            if FEATURES in waiting:
                 self._notices.trim(FEATURES, _FEATURE_ROWS)
-            except DiskFull as error:
-                _log.warning("features wait for room on the disk", error=str(error))
-                return False
-            self._untold.clear()
-            ring(self._bells)
+        except DiskFull as error:
+            _log.warning("what followers are to hear waits for room on the disk", error=str(error))
+            return False
+        self._hush()
+        ring(self._bells)
         return True
+
+    def _hush(self) -> None:
+        """Nothing of what is untold is ours to say any more."""
+        for said in self._untold.values():
+            said.clear()
 
     def _tend(self) -> None:
         """What is done while nothing waits: idle marks, retention."""

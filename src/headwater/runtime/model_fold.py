@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from headwater.app import App, Model, Publish
-from headwater.core.batch import Floats, Ints
+from headwater.core.batch import Bytes, Floats, Ints
 from headwater.evaluation import prequential as p
 from headwater.evaluation.labels import Missing
 from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
+from headwater.features.guard import Burst, GuardState
 from headwater.learning.linear import Linear, LinearState
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.runtime.lane import LaneState
@@ -59,19 +60,20 @@ class ModelFold:
         self.metrics = Metrics(model.experts)
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.no_change: Floats = np.zeros((3, 2))
-        self.pending = Pending(p.SCORES + self.n_experts + self.n_numbers + self.n_categories, self.ints)
+        self.guard = guard_of(model)
+        self.bursts: list[Burst] = []
+        width = p.SCORES + self.n_experts + self.n_numbers + self.n_categories + (self.guard is not None)
+        self.pending = Pending(width, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
-        # A question that is an outcome too is judged as one before it is asked: "no change" repeats that very outcome.
-        same_entity = model.baseline.at is None or [f.text() for f in model.baseline.at] == list(model.baseline.keeper.by)
-        self._labels_itself = self._on == self._by and same_entity
+        self._labels_itself = model.labels_itself  # "no change" repeats that very outcome
         negative = model.label.missing is Missing.NEGATIVE
         lateness = max(app.streams[s].lateness_ms for s in (model.schema.stream, model.label.value.stream))
         self._horizon = np.array([model.label.within_ms, lateness, negative, self.learner.block], np.int64)
         self._alarms = np.full(3, _NEVER)
 
     def step(self, bound: Bound, evaluated: Floats, features: Floats, due: list[Due]) -> Floats:
-        """Fold one bound batch; returns the judged rows, and appends to `due` what fell due."""
+        """Fold one bound batch; returns the judged rows, and appends to `due` what fell due, to `bursts` what the guard saw."""
         model, n = self.model, bound.n
         on, label = model.schema.stream, model.label
         scored, labelling = bound.rows.get(on, _NONE), bound.rows.get(label.value.stream, _NONE)
@@ -92,6 +94,7 @@ class ModelFold:
         ys[labelling] = evaluated[labelling, self.columns.label]
         if self._labels_itself:
             bases[scored] = np.where(np.isnan(ys[scored]), bases[scored], ys[scored])
+        fates = self._guarded(bound, scored, xs, cs)
         self.pending.reserve(scored.size)
         expiring = int(self.ints[p.SIZE]) + scored.size if label.missing is Missing.NEGATIVE else 0
         width = p.J_SCORES + self.n_experts
@@ -108,13 +111,21 @@ class ModelFold:
                 self.learner.counts, self.learner.params, self.pending.rows, self.pending.known, self.pending.index,
                 self.pending.dirty, self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes,
                 self.metrics.pane_hist, self.ints, self._alarms, self._horizon, judged, done,
-                self.learner.given,
+                self.learner.given, fates,
             )  # fmt: skip
             self.learner.take(judged[: done[0]], width)
             if at == n:
                 return judged[: done[0], :width].copy()
             asked = bound.stream[at] == self._on
             self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
+
+    def _guarded(self, bound: Bound, scored: Ints, xs: Floats, cs: Ints) -> Bytes:
+        """What becomes of each row's question; the guard changes vectors in place. Empty where there is no guard."""
+        if self.guard is None:
+            return _NO_FATES
+        fates, bursts = self.guard.step(scored[bound.skip[scored] == 0], xs, cs, bound.seq, bound.time)
+        self.bursts += bursts
+        return fates
 
     def _set_alarms(self) -> None:
         self._alarms[:] = _NEVER
@@ -156,6 +167,8 @@ class ModelFold:
             "superseded": int(self.ints[p.SUPERSEDED]), "null_labels": int(self.ints[p.NULLS]),
             "refused": int(self.learner.counts[1]), "blocked_weights": int(self.learner.counts[2]),
         }  # fmt: skip
+        if self.guard is not None:
+            out["guard"] = self.guard.report()
         return out
 
     def _unlabelled(self) -> int:
@@ -165,7 +178,7 @@ class ModelFold:
         """The state without the ring of questions."""
         return {
             **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
-            "next_due": self.next_due,
+            "next_due": self.next_due, **({} if self.guard is None else self.guard.arrays()),
         }  # fmt: skip
 
     def arrays(self) -> dict[str, Any]:
@@ -179,6 +192,8 @@ class ModelFold:
         """Take back the small arrays, and the ring as it lay in memory."""
         self.learner.restore(arrays)
         self.metrics.restore(arrays)
+        if self.guard is not None:
+            self.guard.restore(arrays)
         self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
         self.ints[...] = arrays["ints"]
         ring = Pending.positions(self.ints, arrays["pending.rows"].shape[0])
@@ -186,6 +201,7 @@ class ModelFold:
 
 
 _NONE = np.zeros(0, np.int64)
+_NO_FATES = np.zeros(0, np.uint8)
 
 
 def _started(model: Model) -> LinearState | LaneState:
@@ -194,6 +210,13 @@ def _started(model: Model) -> LinearState | LaneState:
         return LinearState(model.learner, len(model.numbers), len(model.twins))
     numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
     return LaneState(model.learner, numbers, categories, len(model.twins))
+
+
+def guard_of(model: Model) -> GuardState | None:
+    """A model's guard that has seen nothing, if it has one."""
+    if model.guard is None:
+        return None
+    return GuardState(model.guard, [f.name for f in model.numbers], [c.name for c in model.categories], model.name)
 
 
 def _first(rule: Publish) -> int:

@@ -16,7 +16,8 @@ from headwater.core.errors import DiskFull
 from headwater.core.hashing import Hashes
 from headwater.evaluation.pending import Pending
 from headwater.runtime.fold import Fold
-from headwater.store.view import ViewMeta, Writer, entity_key, question_key, weights_key
+from headwater.runtime.model_fold import ModelFold
+from headwater.store.view import ViewMeta, Writer, entity_key, guard_key, question_key, seen_key, weights_key
 
 PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
@@ -33,6 +34,7 @@ class Publisher:
         self._is_anew = True  # the view may show questions that the fold has let go of since
         self._shown = {name: _Shown() for name in fold.models}
         self._learnt: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
         self._extra: dict[str, Any] = {}
         self._status_s, self._status_seq = float("-inf"), -1
         if not resume:
@@ -64,6 +66,7 @@ class Publisher:
             if self._learnt.get(name) != (learnt := model.learner.mark):
                 self._learnt[name] = learnt
                 puts.append((weights_key(name), model.learner.published().data))
+            puts += self._guard(name, model)
         if self._is_anew:
             kept = {key for key, _ in puts}
             deletes += [key for key in self._view.questions() if key not in kept]
@@ -81,7 +84,18 @@ class Publisher:
         mark_all(self._fold)
         self._is_anew = True
         self._learnt.clear()
+        self._seen.clear()
         self._status_seq = -1
+
+    def _guard(self, name: str, model: ModelFold) -> list[tuple[bytes, Any]]:
+        """A guard's state with what "no change" says, and which categories it has seen, where these are others now."""
+        if (guard := model.guard) is None:
+            return []
+        puts: list[tuple[bytes, Any]] = [(guard_key(name), np.concatenate([model.no_change, guard.state], axis=None).data)]
+        if self._seen.get(name) != (mark := guard.seen_mark):
+            self._seen[name] = mark
+            puts.append((seen_key(name), guard.seen.tobytes()))
+        return puts
 
     def _status(self, extra: dict[str, Any] | None) -> bytes | None:
         """Metrics and counts, a few times a second: they are for people."""

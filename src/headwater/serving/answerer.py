@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.core.batch import Bools, Floats, Frame, Ints
+from headwater.core.batch import Bools, Floats, Ints
 from headwater.core.errors import Retryable
 from headwater.core.expressions import FieldRef, hash_values
 from headwater.core.schema import Schema
@@ -25,6 +25,7 @@ from headwater.learning.kernels import score_rows, share_rows
 from headwater.learning.linear import Linear, base_of
 from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
+from headwater.serving.guarded import Guarded, Looked, looked_before
 from headwater.serving.lanes import Lane
 from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
@@ -42,6 +43,7 @@ class Served:
         columns: Feature columns of its numbers.
         names: Names of its numbers, then of its categories.
         n_experts: Scores in a stored question.
+        guard: What looks at its vectors first, if anything does.
     """
 
     number: int
@@ -52,6 +54,7 @@ class Served:
     names: tuple[str, ...]
     learner: Linear | LearnerSpec
     n_experts: int
+    guard: Guarded | None = None
 
 
 class ViewAnswerer:
@@ -66,11 +69,14 @@ class ViewAnswerer:
         self._asked = {
             name: _Asked(name, served[name], spec)
             for name, spec in self._compiled.items()
-            if served[name].join.spec.name == served[name].schema.key
+            if served[name].join.spec.name == served[name].schema.key and served[name].guard is None
         }
         self._params = {name: spec.params() for name, spec in self._compiled.items()}
         self._models = {name: s.schema for name, s in served.items()}
-        self._readers = {name: FeatureReader(plan, s.schema.stream, s.columns) for name, s in served.items()}
+        self._readers = {
+            name: FeatureReader(plan, s.schema.stream, s.columns if s.guard is None else (*s.columns, s.guard.baseline))
+            for name, s in served.items()
+        }
 
     def models(self) -> dict[str, Schema]:
         return self._models
@@ -103,39 +109,39 @@ class ViewAnswerer:
         served = self._served[model]
         with self._view.open() as view:
             self._check(view)
-            xs, cs, stored = self._vectors(view, model, served, question)
+            xs, cs, stored, looked = self._vectors(view, model, served, question)
             if model in self._lanes:
                 if question.explain:
                     raise Unexplained(model)
-                return Answer(model, view.meta.seq, self._lanes[model].score(_block(view, model), xs, cs), stored, None)
+                score = looked.over(self._lanes[model].score(_block(view, model), xs, cs))
+                return Answer(model, view.meta.seq, score, stored, None, looked.said)
             weights, stats = _weights(view, model, len(served.columns))
             score = np.empty(xs.shape[0])
             params = self._params[model]
             score_rows(weights, stats, xs, cs, params, score)
             shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
-            return Answer(model, view.meta.seq, score, stored, shares)
+            return Answer(model, view.meta.seq, looked.over(score), stored, shares, looked.said)
 
-    def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools]:
+    def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools, Looked]:
         rows, n = question.rows, question.rows.n
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         keys = hash_values((served.join,), rows, time)
         d, k = len(served.columns), len(served.categories)
         skip = SCORES + served.n_experts
-        found, stored = view.rows(served.number, keys, skip + d + k, b"q")
-        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d :].astype(np.int64)
+        found, stored = view.rows(served.number, keys, skip + d + k + (served.guard is not None), b"q")
+        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d : skip + d + k].astype(np.int64)
+        looked = Looked() if served.guard is None else looked_before(found, stored, skip - 1)
         fresh = np.flatnonzero(~stored)
         if fresh.size:
             part = rows if fresh.size == n else rows.take(fresh)
-            xs[fresh], cs[fresh] = self._read(view, model, served, part, time[fresh])
-        return xs, cs, stored
-
-    def _read(self, view: View, model: str, served: Served, rows: Frame, time: Ints) -> tuple[Floats, Ints]:
-        features = self._readers[model].read(rows, time, view.rows)
-        base = base_of(len(served.columns)) if model in self._compiled else 0
-        return (
-            number_matrix(features, served.columns),
-            category_matrix(served.categories, rows, time, base, served.learner.bits),
-        )
+            features = self._readers[model].read(part, time[fresh], view.rows)
+            base = base_of(d) if model in self._compiled else 0
+            numbers = number_matrix(features, served.columns)
+            places = category_matrix(served.categories, part, time[fresh], base, served.learner.bits)
+            if served.guard is not None:
+                looked.take(fresh, *served.guard.look(view, model, part, time[fresh], features, numbers, places))
+            xs[fresh], cs[fresh] = numbers, places
+        return xs, cs, stored, looked
 
 
 class _Asked:

@@ -39,6 +39,7 @@ class Answer:
         stored: bool[n]; true where the row was in the log and its stored vector was used.
         shares: With `explain`: for each row, feature name -> share; they and "intercept" add up to the linear
             predictor (log odds for loss "log").
+        guarded: For a model with a guard, for each row: feature -> what was wrong with it and what was done.
     """
 
     line: str
@@ -46,6 +47,7 @@ class Answer:
     score: Floats
     stored: Bools
     shares: list[dict[str, float]] | None = None
+    guarded: list[dict[str, str]] | None = None
 
 
 class Unexplained(Fatal):

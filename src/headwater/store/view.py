@@ -66,6 +66,16 @@ def weights_key(line: str) -> bytes:
     return b"w" + line.encode()
 
 
+def guard_key(line: str) -> bytes:
+    """Where a line's guard is: what "no change" says, then the guard's state."""
+    return b"g" + line.encode()
+
+
+def seen_key(line: str) -> bytes:
+    """Where the categories are that a line's guard has seen."""
+    return b"k" + line.encode()
+
+
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
     path.mkdir(parents=True, exist_ok=True)
     # sync=False: a crash of the machine may lose or garble the view; it is then made anew (see Checkpoints).
