@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -79,7 +80,7 @@ class Sensors:
         return int(self.run.fold.models["m"].learner.counts[0])
 
     def said(self) -> list[dict[str, Any]]:
-        return [event["data"] for event in self.run.follow("_incidents")]
+        return [msgspec.json.decode(event["data"]) for event in self.run.follow("_incidents")]
 
 
 GUARD = hw.Guard(warm_up=100, quiet=5)
@@ -167,7 +168,7 @@ def test_declared_bounds_never_settle():
 def test_a_stuck_sensor_is_known_by_how_seldom_values_repeat():
     sensors = Sensors(GUARD)
     sensors.ask(300)
-    sensors.ask(30, z=50.25)
+    sensors.ask(30, z=float(sensors.true[1]))
     assert sensors.found["open"] == {"reading.z": "stuck"}
     sensors.ask(10)
     assert sensors.found["n_open"] == 0
