@@ -19,7 +19,7 @@ from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
 from headwater.serving.decisions import Decision
-from headwater.serving.gateway import Options
+from headwater.serving.options import Options
 from headwater.serving.server import Running
 from headwater.telemetry.logs import configure
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from headwater.ingest.client import Client
     from headwater.log import EventLog
     from headwater.registry import Catalog
     from headwater.runtime.config import Config
@@ -55,3 +56,14 @@ def open_events(config: Path | None, state: Path | None, app: Path | None = None
 
     settings = configured(config, state, app).settings
     return open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms, readonly=readonly)
+
+
+def connected(
+    config: Path | None, state: Path | None, url: str | None, *, timeout_s: float = 30.0, patience_s: float = 120.0
+) -> Client:
+    """A client for the gateway, with the key in HEADWATER_KEY or, on its own machine, the token of its settings."""
+    from headwater.ingest.client import Client
+    from headwater.runtime.config import key_to_show
+
+    settings = None if url else configured(config, state).settings
+    return Client(gateway_url(config, state, url), token=key_to_show(settings), timeout_s=timeout_s, patience_s=patience_s)

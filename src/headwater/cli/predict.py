@@ -39,15 +39,14 @@ def predict(
 
         headwater predict late --rows orders.jsonl --no-record --json
     """
-    from headwater.cli.options import gateway_url
+    from headwater.cli.options import connected
     from headwater.cli.output import print_json
     from headwater.core.errors import Fatal
-    from headwater.ingest.client import Client
 
     if bool(fields) == (rows is not None):
         step = "For example: headwater predict late order_id=17 shop=shop-3."
         raise Fatal("a question needs fields or --rows, not both", where=model, next_step=step)
-    with Client(gateway_url(config, state, url), patience_s=_PATIENCE_S) as client:
+    with connected(config, state, url, patience_s=_PATIENCE_S) as client:
         types = _types(client, model)
         asked = [_row(fields or [], types)] if rows is None else list(_file(rows, types))
         answers = [

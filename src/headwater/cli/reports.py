@@ -31,6 +31,8 @@ def metrics_tables(metrics: Mapping[str, Any]) -> None:
         unhappy = {k: v for k, v in report["questions"].items() if v and k not in ("scored", "labelled")}
         if unhappy:
             console().print("  " + ", ".join(f"{v:,} {k.replace('_', ' ')}" for k, v in unhappy.items()))
+        if blind := report.get("labels_by_score", {}).get("warning"):
+            console().print(f"  Warning: {blind}.")
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from socket import socket
 
 from headwater.app import App
 from headwater.core.clock import SystemClock
-from headwater.core.errors import ConfigError, Retryable
+from headwater.core.errors import Retryable
 from headwater.following.cursors import Cursors
 from headwater.following.notices import Notices
 from headwater.following.streams import Streams
@@ -17,17 +16,18 @@ from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
 from headwater.runtime.consumers import consumers
+from headwater.runtime.guarding import guarding
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.serving.answerer import ViewAnswerer
-from headwater.serving.gateway import Gateway, Options
+from headwater.serving.gateway import Gateway
 from headwater.serving.limits import Limits
+from headwater.serving.options import Options
 from headwater.serving.server import Running, serve
 from headwater.store.view import ViewReader
 
 _HISTORY_MS = 86_400_000
-_TOKEN_CHARS = 20
 
 
 def run_gateway(
@@ -44,8 +44,9 @@ def run_gateway(
 
     Raises:
         CannotListen: The port is in use.
+        ConfigError: See `guarding`.
     """
-    folder, server = settings.state_dir, settings.server
+    folder, server, opens = settings.state_dir, settings.server, guarding(settings)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
     view = ViewReader((folder / NEXT if beside else folder) / VIEW)
     clock = SystemClock()
@@ -80,7 +81,8 @@ def run_gateway(
     answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
     options = Options(
-        limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams, token=token_of(server.token_file),
+        limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams,
+        keys=opens.keys, token=opens.token, anonymous=opens.anonymous,
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
         consumers=lambda: consumers(cursors, streams),
     )  # fmt: skip
@@ -91,23 +93,3 @@ def run_gateway(
         view.close()
         notices.close()
         cursors.close()
-
-
-def token_of(file: Path | None) -> str | None:
-    """The token that callers must send.
-
-    Raises:
-        ConfigError: The file cannot be read, or what it holds is too short to be a secret.
-    """
-    if file is None:
-        return None
-    try:
-        token = file.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"the token cannot be read ({error.strerror})", where=f"server.token_file = {file}") from error
-    if len(token) < _TOKEN_CHARS:
-        raise ConfigError(
-            "the token is too short", where=f"server.token_file = {file}", expected=f"at least {_TOKEN_CHARS} characters",
-            got=str(len(token)), next_step="Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
-        )  # fmt: skip
-    return token

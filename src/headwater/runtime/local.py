@@ -122,7 +122,9 @@ class LocalRun:
             if consumer.manner.kind != "handler":
                 continue
             followed = streams.open(consumer.stream)
-            delivery = Delivery(consumer, followed, self._cursors, self.clock)
+            schema = self.app.streams.get(consumer.stream)
+            hides = schema is not None and schema.is_personal
+            delivery = Delivery(consumer, followed, self._cursors, self.clock, is_personal=hides)
             n_pauses = 0
             while n_pauses < _PATIENCE and (wait_s := delivery.step()) < inf:
                 self.clock.advance(wait_s)

@@ -10,6 +10,7 @@ import numpy as np
 from headwater.app import App, Model, Publish
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.evaluation import prequential as p
+from headwater.evaluation.answered import Answered
 from headwater.evaluation.labels import Missing
 from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
@@ -58,6 +59,7 @@ class ModelFold:
         self.n_experts = len(model.experts)
         self.learner = _started(model)
         self.metrics = Metrics(model.experts)
+        self.answered = Answered()
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.no_change: Floats = np.zeros((3, 2))
         self.guard = guard_of(model)
@@ -96,6 +98,7 @@ class ModelFold:
             bases[scored] = np.where(np.isnan(ys[scored]), bases[scored], ys[scored])
         fates = self._guarded(bound, scored, xs, cs)
         self.pending.reserve(scored.size)
+        ring, before = int(self.ints[p.HEAD] + self.ints[p.SIZE]), int(self.ints[p.SCORED])
         expiring = int(self.ints[p.SIZE]) + scored.size if label.missing is Missing.NEGATIVE else 0
         width = p.J_SCORES + self.n_experts
         judged = np.zeros((labelling.size + expiring, width + self.learner.n_behind))
@@ -115,6 +118,7 @@ class ModelFold:
             )  # fmt: skip
             self.learner.take(judged[: done[0]], width)
             if at == n:
+                self._count_answers(ring + np.arange(self.ints[p.SCORED] - before), judged[: done[0]])
                 return judged[: done[0], :width].copy()
             asked = bound.stream[at] == self._on
             self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
@@ -126,6 +130,13 @@ class ModelFold:
         fates, bursts = self.guard.step(scored[bound.skip[scored] == 0], xs, cs, bound.seq, bound.time)
         self.bursts += bursts
         return fates
+
+    def _count_answers(self, asked: Ints, judged: Floats) -> None:
+        """Count this batch's questions, by their places in the ring, and its first labels."""
+        if self.model.learner.loss != "log":
+            return
+        self.answered.ask(self.pending.rows[asked % self.pending.rows.shape[0], p.SCORES])
+        self.answered.label(judged[judged[:, p.J_KIND] == p.FIRST, p.J_SCORES])
 
     def _set_alarms(self) -> None:
         self._alarms[:] = _NEVER
@@ -169,6 +180,8 @@ class ModelFold:
         }  # fmt: skip
         if self.guard is not None:
             out["guard"] = self.guard.report()
+        if self.model.learner.loss == "log":
+            out["labels_by_score"] = self.answered.report()
         return out
 
     def _unlabelled(self) -> int:
@@ -179,6 +192,7 @@ class ModelFold:
         return {
             **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
             "next_due": self.next_due, **({} if self.guard is None else self.guard.arrays()),
+            "next_due": self.next_due, "answered": self.answered.counts,
         }  # fmt: skip
 
     def arrays(self) -> dict[str, Any]:
@@ -196,6 +210,7 @@ class ModelFold:
             self.guard.restore(arrays)
         self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
         self.ints[...] = arrays["ints"]
+        self.answered.counts[...] = arrays.get("answered", 0)  # a state from before this was counted starts at nothing
         ring = Pending.positions(self.ints, arrays["pending.rows"].shape[0])
         self.pending.restore(arrays["pending.known"][ring], arrays["pending.rows"][ring])
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from headwater.app import App
 from headwater.core.errors import HeadwaterError
+from headwater.core.personal import has_personal
 from headwater.runtime.changes import remembered
 from headwater.runtime.declared import load_app
 from headwater.runtime.forking import in_fork
@@ -171,7 +172,10 @@ def main(role: str, app: str, settings: str, options: str = "{}") -> int:
     chosen = Settings.model_validate_json(settings)
     configure(chosen.logging.format, level=chosen.logging.level.upper())
     try:
-        return ROLES[role](load_app(Path(app)), chosen, {"listening": None, "beside": False, **json.loads(options)})
+        declared = load_app(Path(app))
+        if has_personal(declared.streams):
+            configure(chosen.logging.format, level=chosen.logging.level.upper(), is_personal=True)
+        return ROLES[role](declared, chosen, {"listening": None, "beside": False, **json.loads(options)})
     except HeadwaterError as error:
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR

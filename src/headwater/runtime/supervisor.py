@@ -21,6 +21,7 @@ from typing import IO, Self
 from headwater.app import App
 from headwater.core.errors import Fatal, WrongState
 from headwater.runtime.children import Child, reason
+from headwater.runtime.guarding import guarding
 from headwater.runtime.places import STATE
 from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
@@ -54,8 +55,10 @@ class Supervisor:
         Raises:
             WrongState: The state directory is another app's, or is in use.
             CannotListen: The port is in use.
+            ConfigError: Others can reach the address, and nobody could show a key.
             Fatal: A process could not start; the message is its own.
         """
+        guarding(self.settings)
         self._claim()
         try:
             self._listen()

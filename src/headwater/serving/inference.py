@@ -8,74 +8,70 @@ Such calls are not recorded as events unless the request's parameters say `"reco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version as installed
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
 
 from headwater.core.schema import Schema
-from headwater.serving.bodies import BodyReader
 from headwater.serving.freshness import Follower
 from headwater.serving.inputs import HEADER_LENGTH, parse, rows_of, wants_binary
 from headwater.serving.limits import Limits
 from headwater.serving.predicting import VERSION, Answered, Predictor
 from headwater.serving.problems import Problem
 from headwater.serving.replies import JSON, Reply
+from headwater.serving.requests import Call
+from headwater.serving.routes import Answers
 from headwater.serving.tensors import DATATYPE
 
 _encode = msgspec.json.Encoder().encode
-Page = Callable[[Request], Awaitable[Reply]]
 
 
 class Inference:
-    """The protocol's routes: path -> (method, page)."""
+    """The protocol's routes; `answers` has what answers each."""
 
-    def __init__(self, predictor: Predictor, freshness: Follower, reader: BodyReader, limits: Limits) -> None:
-        self._predictor, self._freshness, self._reader, self._limits = predictor, freshness, reader, limits
+    def __init__(self, predictor: Predictor, freshness: Follower, limits: Limits) -> None:
+        self._predictor, self._freshness, self._limits = predictor, freshness, limits
         model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
-        self.routes: dict[str, tuple[str, Page]] = {
-            "/v2": ("GET", self.server),
-            "/v2/health/live": ("GET", self.live),
-            "/v2/health/ready": ("GET", self.ready),
-            model: ("GET", self.model),
-            f"{model}/ready": ("GET", self.model_ready),
-            f"{model}/infer": ("POST", self.infer),
-            version: ("GET", self.model),
-            f"{version}/ready": ("GET", self.model_ready),
-            f"{version}/infer": ("POST", self.infer),
+        self.answers: Answers = {
+            "/v2": self.server,
+            "/v2/health/live": self.live,
+            "/v2/health/ready": self.ready,
+            model: self.model,
+            f"{model}/ready": self.model_ready,
+            f"{model}/infer": self.infer,
+            version: self.model,
+            f"{version}/ready": self.model_ready,
+            f"{version}/infer": self.infer,
         }
-        self.says = {path: f"{method}: Open Inference Protocol v2" for path, (method, _) in self.routes.items()}
 
-    async def server(self, _: Request) -> Reply:
+    async def server(self, _: Call) -> Reply:
         return _json({"name": "headwater", "version": installed("headwater"), "extensions": ["binary_tensor_data"]})
 
-    async def live(self, _: Request) -> Reply:
+    async def live(self, _: Call) -> Reply:
         return _json({"live": True})
 
-    async def ready(self, _: Request) -> Reply:
+    async def ready(self, _: Call) -> Reply:
         ready = self._freshness.now().seq is not None
         return _json({"ready": ready}, 200 if ready else 503)
 
-    async def model(self, request: Request) -> Reply:
-        name, schema = self._named(request)
+    async def model(self, call: Call) -> Reply:
+        name, schema = self._named(call)
         inputs = [{"name": f.name, "datatype": DATATYPE[f.kind], "shape": [-1]} for f in schema.fields]
         outputs = [{"name": "score", "datatype": "FP64", "shape": [-1]}]
         version = self._predictor.versions.get(name)
         versions = [] if version is None else [version]
         return _json({"name": name, "versions": versions, "platform": "headwater", "inputs": inputs, "outputs": outputs})
 
-    async def model_ready(self, request: Request) -> Reply:
-        name, _ = self._named(request)
+    async def model_ready(self, call: Call) -> Reply:
+        name, _ = self._named(call)
         ready = self._freshness.now().seq is not None
         return _json({"name": name, "ready": ready}, 200 if ready else 503)
 
-    async def infer(self, request: Request) -> Reply:
-        name, _ = self._named(request)
-        headers = dict(request.scope["headers"])
-        body = await self._reader.read(headers, request.receive)
-        said = (name, body, headers.get(HEADER_LENGTH.encode()), request.path_params.get("version"))
+    async def infer(self, call: Call) -> Reply:
+        name, _ = self._named(call)
+        body = call.body
+        said = (name, body, call.headers.get(HEADER_LENGTH.encode()), call.named.get("version"))
         if len(body) <= self._limits.inline_bytes:
             reply, answered = self._infer(*said)
         else:
@@ -83,10 +79,10 @@ class Inference:
         self._predictor.keep(answered)
         return reply
 
-    def _named(self, request: Request) -> tuple[str, Schema]:
-        name: str = request.path_params["model"]
+    def _named(self, call: Call) -> tuple[str, Schema]:
+        name: str = call.named["model"]
         schema = self._predictor.form(name).schema
-        wanted, live = request.path_params.get("version"), self._predictor.versions.get(name)
+        wanted, live = call.named.get("version"), self._predictor.versions.get(name)
         if wanted is not None and live is not None:
             _check_version(wanted, live, exact=False)
         return name, schema

@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from headwater.core.batch import Bools, Column, Floats, Text
 from headwater.core.clock import Clock
 from headwater.core.errors import Retryable, nearest
+from headwater.core.personal import pseudonym
 from headwater.core.schema import Schema
 from headwater.serving import arrow
 from headwater.serving.limits import Limits
@@ -226,7 +227,8 @@ class Predictor:
 def _recordable(answered: Answered, now_us: int) -> Recordable:
     rows, schema, chosen = answered.rows, answered.schema, answered.chosen
     assert chosen is not None
-    ids = [str(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
+    name = pseudonym if schema.field(schema.key).personal else str
+    ids = [name(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
     if rows.frame.n == 1 or chosen.all():
         return Recordable(schema, rows.frame, ids, rows.time, now_us, rows.values)
     picked = np.flatnonzero(chosen)
