@@ -13,6 +13,7 @@ from headwater.faults.labels import Labels
 from headwater.faults.poison import Poison
 from headwater.faults.repeats import OutOfOrder, ReplyLost, Resent
 from headwater.faults.schedule import Fault
+from headwater.faults.values import Bursts, WrongValues
 
 
 def all_faults() -> list[Fault]:
@@ -24,6 +25,8 @@ def all_faults() -> list[Fault]:
         Resent(),
         OutOfOrder(),
         Poison(),
+        WrongValues(),
+        Bursts(),
         Labels(),
         Lies(),
         Feedback(),

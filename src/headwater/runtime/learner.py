@@ -19,7 +19,7 @@ import structlog
 from headwater.app import App
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import DiskFull
+from headwater.core.errors import DiskFull, WrongState
 from headwater.following.cursors import Cursors
 from headwater.following.notices import FEATURES, INCIDENTS, SAYS, VERSIONS, Notices, Said
 from headwater.log.protocol import Chunk, EventLog
@@ -93,6 +93,7 @@ class Learner:
         self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
         self.fold = restore(app, self._store)
+        _check_log(self.fold.seq, log, folder)
         self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
         self._catalog = Catalog(settings.registry_dir)
@@ -265,6 +266,18 @@ class Learner:
         self._notices.close()
         self._cursors.close()
         self._bell.close()
+
+
+def _check_log(seq: int, log: EventLog, folder: Path) -> None:
+    """Refuse a log that ends before the state: it is an older copy, and what comes next would get places that were others'."""
+    end = log.bounds()[1]
+    if end < seq:
+        raise WrongState(
+            "the state has seen more than the log holds", where=str(folder), expected=f"a log that reaches seq {seq}",
+            got=f"seq {end}, its end",
+            next_step="Was an older copy of the log restored? Restore the log that belongs to this state, or move `state` and"
+            " `registry` away to begin from that copy.",
+        )  # fmt: skip
 
 
 def open_view(folder: Path) -> tuple[ViewWriter, bool]:

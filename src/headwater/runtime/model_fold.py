@@ -191,8 +191,8 @@ class ModelFold:
         """The state without the ring of questions."""
         return {
             **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
-            "next_due": self.next_due, **({} if self.guard is None else self.guard.arrays()),
             "next_due": self.next_due, "answered": self.answered.counts,
+            **({} if self.guard is None else self.guard.arrays()),
         }  # fmt: skip
 
     def arrays(self) -> dict[str, Any]:
