@@ -1,4 +1,4 @@
-"""A state directory of every earlier format opens, answers as it did, and folds on; a newer one is refused, and left as it is."""
+"""A state directory of every earlier format opens, answers as it did and folds on; a newer one is refused and left as it is."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import lmdb
 import msgspec
 import pytest
+from tests.formats.freeze import APP, CUT, END, FROZEN, answers, fold_on, settings_of
 
 from headwater.core.errors import CorruptData, Fatal, WrongState
-from headwater.following.cursors import Cursors
 from headwater.following.notices import Notices
 from headwater.log.open import open_log
 from headwater.log.soundness import check_environment
@@ -27,7 +27,6 @@ from headwater.runtime.fold import Fold
 from headwater.runtime.places import FOLLOWING, STATE, STOPPED
 from headwater.runtime.supervisor import check_after_crash, claim_state
 from headwater.store.checkpoint import Checkpoints
-from tests.formats.freeze import APP, CUT, END, FROZEN, answers, fold_on, settings_of
 
 ALL = sorted(path.name for path in FROZEN.glob("*.tar.xz"))
 NEWEST = ALL[-1]
@@ -98,7 +97,6 @@ def test_a_newer_log_is_refused(opened):
     ("file", "open_it"),
     [
         ("following/notices.sqlite", lambda place: Notices(place / FOLLOWING)),
-        ("following/cursors.sqlite", lambda place: Cursors(place / FOLLOWING)),
         ("registry/catalog.sqlite", lambda place: Catalog(settings_of(place).registry_dir)),
     ],
 )
@@ -107,7 +105,7 @@ def test_a_newer_database_is_refused_and_not_changed(opened, file, open_it):
     with closing(sqlite3.connect(place / file)) as db:
         db.execute("PRAGMA user_version = 99")
         before = list(db.iterdump())
-    with pytest.raises(Fatal, match="format|newer"):
+    with pytest.raises(Fatal, match=r"format|newer"):
         open_it(place)
     with closing(sqlite3.connect(place / file)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (99,)

@@ -117,9 +117,12 @@ def _verdict(  # noqa: PLR0911 - one return for each verdict
         rests = p > _RESTS and x == s[REST]
         if not rests and s[RUN] * np.log(p) < _RARE:
             return REPEATED
-    if s[N] > 0.0 and abs(x - s[STAND_IN]) > _room(s, limit, learns):
-        # A value from the very middle of what is usual is no failure by itself; one that a correction explains may be.
-        usual = s[GAIN] == 0.0 and np.isnan(limit[MOST_STEP]) and abs(x - s[MIDDLE]) <= s[SPREAD]
+    room = _room(s, limit, learns)
+    if s[N] > 0.0 and abs(x - s[STAND_IN]) > room:
+        # A value from the very middle of what is usual is no failure by itself; one that the conversion explains may be.
+        explained = s[GAIN] != 0.0 and abs((x - s[SHIFT]) / s[GAIN] - s[STAND_IN]) <= room
+        width = s[SPREAD] if s[GAIN] == 0.0 else _HUBER * s[SPREAD]
+        usual = not explained and np.isnan(limit[MOST_STEP]) and abs(x - s[MIDDLE]) <= width
         return ACCEPTED if usual else JUMP
     return ACCEPTED
 
@@ -147,7 +150,7 @@ def _accept(x: float, s: Floats) -> None:
         off = min(max(off, -bound), bound) if bound > 0.0 else off
     s[MIDDLE] += share * off
     s[SPREAD] += share * (abs(off) - s[SPREAD])
-    s[STAND_IN], s[GAP], s[GAIN], s[SHIFT], s[UNIT], s[AWAY], s[FAR] = x, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    s[STAND_IN], s[GAP], s[GAIN], s[SHIFT], s[AWAY], s[FAR] = x, 0.0, 0.0, 0.0, 0.0, 0.0
 
 
 @inline

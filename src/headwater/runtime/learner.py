@@ -27,6 +27,7 @@ from headwater.log.wake import Doorbell, ring
 from headwater.registry.catalog import Catalog
 from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
+from headwater.runtime.fold import Fold
 from headwater.runtime.idleness import Idleness
 from headwater.runtime.incidents import incidents
 from headwater.runtime.model_fold import Due
@@ -90,10 +91,9 @@ class Learner:
             settings.learner.publish_every_ms / 1000,
         )
         self._bells = settings.state_dir / BELLS
-        self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
-        self.fold = restore(app, self._store)
-        _check_log(self.fold.seq, log, folder)
+        self.fold = _restored(app, self._store, log, folder)
+        self._bell = Doorbell(self._bells)
         self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
         self._catalog = Catalog(settings.registry_dir)
@@ -268,16 +268,26 @@ class Learner:
         self._bell.close()
 
 
-def _check_log(seq: int, log: EventLog, folder: Path) -> None:
-    """Refuse a log that ends before the state: it is an older copy, and what comes next would get places that were others'."""
-    end = log.bounds()[1]
-    if end < seq:
+def _restored(app: App, store: Checkpoints, log: EventLog, folder: Path) -> Fold:
+    """The saved fold.
+
+    Raises:
+        WrongState: The log ends before it: an older copy, in which what comes next would get places that were others'.
+    """
+    try:
+        fold, end = restore(app, store), log.bounds()[1]
+    except BaseException:
+        store.close()
+        raise
+    if end < (seq := fold.seq):
+        store.close()
         raise WrongState(
             "the state has seen more than the log holds", where=str(folder), expected=f"a log that reaches seq {seq}",
             got=f"seq {end}, its end",
             next_step="Was an older copy of the log restored? Restore the log that belongs to this state, or move `state` and"
             " `registry` away to begin from that copy.",
         )  # fmt: skip
+    return fold
 
 
 def open_view(folder: Path) -> tuple[ViewWriter, bool]:
