@@ -35,7 +35,7 @@ def keep_decisions(path: Path) -> None:
 
     async def store(group: list[Decision]) -> None:
         lines = []
-        for time_us, model, version, keys, scores in group:
+        for time_us, model, version, keys, scores, _ in group:
             if isinstance(keys, Column):
                 about = {"time_us": str(time_us), "model": model, "version": version}
                 batch = pa.record_batch([keys.values.to_arrow(), pa.array(scores)], schema=schema)  # type: ignore[union-attr]

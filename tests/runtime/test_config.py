@@ -8,9 +8,9 @@ import pytest
 from headwater.core.errors import ConfigError
 from headwater.runtime import config
 from headwater.runtime.guarding import guarding, token_of
+from headwater.runtime.settings import Settings
 from headwater.serving.keys import KeyFile
 from headwater.serving.scopes import EVERYTHING, NOTHING, parse
-from headwater.runtime.settings import Settings
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,6 @@ from .conftest import ROW, Site
 FEW = Bounds(wait_s=0.1, few=2, requests=10, held_bytes=10_000)
 
 
-class Still(Rounds):
-    """A loop that is never late."""
-
-    def late(self, now: float) -> tuple[float, int]:
-        return -1.0, 0
-
-
 def work(lane: Lane, monkeypatch: pytest.MonkeyPatch, *, n: int, seconds: float, size: int) -> None:
     """`n` requests begin together and end one after another, each after so many seconds."""
     now = [0.0]
@@ -40,7 +33,7 @@ def work(lane: Lane, monkeypatch: pytest.MonkeyPatch, *, n: int, seconds: float,
 
 
 def test_the_pace_is_measured_and_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = Lane(Bounds(wait_s=0.1, few=2, requests=100, held_bytes=1 << 20), Still())
+    lane = Lane(Bounds(wait_s=0.1, few=2, requests=100, held_bytes=1 << 20))
     work(lane, monkeypatch, n=5, seconds=0.03, size=512)  # each weighs 1,024 bytes and takes 30 ms
     assert (lane.n, lane.held_bytes) == (0, 0)
     assert 0.03 / 1024 * 0.9 < lane.pace_s < 0.03 / 1024 * 1.1
@@ -49,32 +42,34 @@ def test_the_pace_is_measured_and_decides(monkeypatch: pytest.MonkeyPatch) -> No
         try:
             lane.look(0.2)
         except Problem as problem:
-            assert (problem.status, problem.headers["retry-after"]) == (429, "1")
+            said = (problem.status, problem.headers["retry-after"])
             break
         one = lane.inside()
         admitted.append(one)
         held = one.__enter__()
         held.grow(512)
         held.begin(0.2)
+    assert said == (429, "1")
     assert len(admitted) == 4  # 4 x 30 ms are more than 100 ms; with 3 a fourth was let in
 
 
 def test_a_few_are_always_let_in_however_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = Lane(FEW, Still())
+    lane = Lane(FEW)
     work(lane, monkeypatch, n=2, seconds=10.0, size=100)
     with lane.inside() as one:
         one.begin(20.0)
         lane.look(20.0)
 
 
-def test_a_request_alone_says_nothing_of_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = Lane(FEW, Still())
-    work(lane, monkeypatch, n=1, seconds=1.0, size=100)
-    assert lane.pace_s == 0.0
+def test_a_request_alone_is_a_first_guess_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    lane = Lane(FEW)
+    work(lane, monkeypatch, n=1, seconds=1.0, size=512)
+    work(lane, monkeypatch, n=1, seconds=9.0, size=512)
+    assert lane.pace_s == 1.0 / 1024
 
 
 def test_bodies_in_memory_are_bounded_but_one_alone_may_be_larger() -> None:
-    lane = Lane(FEW, Still())
+    lane = Lane(FEW)
     with lane.inside() as first:
         first.grow(50_000)
         with lane.inside() as second, pytest.raises(Problem) as refused:
@@ -86,7 +81,7 @@ def test_bodies_in_memory_are_bounded_but_one_alone_may_be_larger() -> None:
 
 
 def test_where_nothing_gets_done_it_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    lane = Lane(FEW, Still())
+    lane = Lane(FEW)
     monkeypatch.setattr(admission, "perf_counter", lambda: 0.0)
     with lane.inside() as one, lane.inside() as two:
         one.begin(0.0)
@@ -97,32 +92,37 @@ def test_where_nothing_gets_done_it_is_a_503(monkeypatch: pytest.MonkeyPatch) ->
     assert (refused.value.status, refused.value.headers["retry-after"]) == (503, "5")
 
 
-def test_a_round_of_the_loop_that_lasts_sheds_what_came_late() -> None:
-    async def story() -> list[int]:
-        lane = Lane(Bounds(wait_s=0.1, few=3), Rounds())
-        began, said = 100.0, []
-        for i in range(8):  # within one round: no timer can beat
-            try:
-                lane.look(began + 0.05 * i)
-                said.append(200)
-            except Problem as problem:
-                said.append(problem.status)
-        return said
+def test_work_gives_way_to_the_loop_and_goes_on_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece of work takes 15 ms; a beat is every 20 ms."""
+    now, said = [100.0], []
+    monkeypatch.setattr(admission, "perf_counter", lambda: now[0])
 
-    # 20 ms for the beat and 100 ms of patience; and the first three are few
-    assert asyncio.run(story()) == [200, 200, 200, 429, 429, 429, 429, 429]
+    async def one(rounds: Rounds, i: int) -> None:
+        await rounds.turn()
+        now[0] += 0.015
+        said.append(i)
+
+    async def others(rounds: Rounds) -> None:
+        while len(said) < 6:
+            await asyncio.sleep(0)
+            said.append("others")
+            rounds._beat()  # timers run once a round
+
+    async def story() -> None:
+        rounds = Rounds()
+        await asyncio.gather(*(one(rounds, i) for i in range(6)), others(rounds))
+
+    asyncio.run(story())
+    assert [x for x in said if x != "others"] == list(range(6))
+    assert "others" in said[:3]  # after two of them, 30 ms, everybody else was heard
 
 
 def test_the_beat_starts_with_requests_and_ends_without_them() -> None:
     async def story() -> list[bool]:
         rounds, seen = Rounds(), []
-        seen.append(rounds._due == float("inf"))
-        rounds.late(admission.perf_counter())
-        seen.append(rounds._due == float("inf"))
-        rounds._beat()
-        seen.append(rounds._due == float("inf"))
-        rounds._beat()
-        seen.append(rounds._due == float("inf"))
+        for act in (lambda: None, lambda: rounds.is_late(admission.perf_counter()), rounds._beat, rounds._beat):
+            act()
+            seen.append(rounds._due == float("inf"))
         return seen
 
     assert asyncio.run(story()) == [True, False, False, True]

@@ -111,9 +111,16 @@ def _show(answers: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> N
         return
     key = next(iter(predictions[0]))
     where = [answer["version"] for answer in answers for _ in answer["predictions"]]
-    lines = [(p[key], p["score"], version, _remark(p)) for p, version in zip(predictions, where, strict=True)]
-    table((key, "score", "model", ""), lines, right=("score",))
+    said = ("label",) if "label" in predictions[0] else ()
+    lines = [
+        (p[key], *map(p.get, said), p["score"], version, _remark(p)) for p, version in zip(predictions, where, strict=True)
+    ]
+    table((key, *said, "score", "model", ""), lines, right=("score",))
     for prediction in predictions:
+        if classes := prediction.get("probabilities"):
+            likeliest = sorted(classes.items(), key=lambda item: -item[1])[:_TOP]
+            title = f"{prediction[key]}: the likeliest {len(likeliest)} of {len(classes)} classes"
+            table(("class", "probability"), [(n, f"{v:.4f}") for n, v in likeliest], title=title, right=("probability",))
         if shares := prediction.get("shares"):
             top = sorted(shares.items(), key=lambda item: -abs(item[1]))
             title = (

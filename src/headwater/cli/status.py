@@ -94,6 +94,8 @@ def sentence(model: str, behind: int | None, report: Mapping[str, Any]) -> str:
     'late has published nothing yet; it has had no label yet.'
     >>> sentence("late", 0, {"labels_by_score": {"warning": "no labels come for scores of 0.8-1.0"}})
     'late has learnt every event; it has had no label yet. Warning: no labels come for scores of 0.8-1.0.'
+    >>> sentence("queue", 0, {"questions": {"beyond_classes": 12}})
+    'queue has learnt every event; it has had no label yet. 12 labels were of more classes than declared: they are (other).'
     """
     if behind is None:
         fresh = "has published nothing yet"
@@ -101,8 +103,11 @@ def sentence(model: str, behind: int | None, report: Mapping[str, Any]) -> str:
         fresh = "has learnt every event"
     else:
         fresh = f"is {'fresh' if behind <= _FRESH_EVENTS else 'behind'}: {behind:,} events are still to be learnt"
+    said = _quality(report.get("recent", {}))
+    beyond = report.get("questions", {}).get("beyond_classes")
+    more = f" {beyond:,} labels were of more classes than declared: they are (other)." if beyond else ""
     blind = report.get("labels_by_score", {}).get("warning", "")
-    return f"{model} {fresh}; {_quality(report.get('recent', {}))}.{f' Warning: {blind}.' if blind else ''}"
+    return f"{model} {fresh}; {said}.{more}{f' Warning: {blind}.' if blind else ''}"
 
 
 def _quality(recent: Mapping[str, Mapping[str, float | None]]) -> str:

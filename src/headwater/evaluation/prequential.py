@@ -85,9 +85,6 @@ def _no_change(table: Floats, base: float, squared: float) -> float:
     return float((table[state, 1] + 1.0) / (table[state, 0] + 2.0))
 
 
-says_no_change = _no_change  # for answers outside of the walk
-
-
 @inline
 def _observe_no_change(table: Floats, base: float, y: float, squared: float) -> None:
     state = 2 if np.isnan(base) or squared else int(base >= YES)

@@ -30,6 +30,7 @@ from headwater.runtime.incidents import incidents
 from headwater.runtime.publishing import Publisher
 from headwater.runtime.served import served
 from headwater.serving.answerer import ViewAnswerer
+from headwater.serving.predicting import said_of
 from headwater.serving.protocol import Question
 from headwater.store.memory_view import MemoryView
 
@@ -149,7 +150,7 @@ class LocalRun:
         row = Frame(1, {f.name: column(replace(f, nullable=True), [fields.get(f.name)]) for f in schema.fields})
         at = None if time is None else np.array([moment_ms(time)], np.int64)
         answer = self._answerer.answer(model, Question(row, frozenset(fields), at, explain))
-        said: dict[str, Any] = {"score": float(answer.score[0]), "stored": bool(answer.stored[0])}
+        said: dict[str, Any] = {**said_of(answer)[0], "stored": bool(answer.stored[0])}
         if answer.shares is not None:
             said["shares"] = answer.shares[0]
         if answer.guarded is not None and answer.guarded[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater.core.personal import Mask
+from headwater.core.schema import Kind
 from headwater.runtime.changes import remembered
 from headwater.runtime.places import STATE
 from headwater.runtime.settings import Settings
@@ -14,5 +15,8 @@ def mask(settings: Settings) -> Mask:
     if said is None:
         return Mask(None)
     return Mask(
-        {name: {f["name"]: bool(f.get("personal")) for f in stream["fields"]} for name, stream in said["streams"].items()}
+        {
+            name: {f["name"]: None if f.get("personal") else Kind(f["kind"]) for f in stream["fields"]}
+            for name, stream in said["streams"].items()
+        }
     )

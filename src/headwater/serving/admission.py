@@ -1,11 +1,11 @@
 """Who is let in when more comes than can be answered: the rest hears it at once, and when to come back.
 
 A lane of data admits a request only while what it has taken in can be expected to be answered soon. The expectation is
-measured: the lane's own pace, in seconds for each byte, while several requests were at work; and how long the event loop
-has been at its present round, since everybody who waits for the loop waits at least that long. So those who are let in
-keep their latency, whatever is offered.
+measured: the lane's own pace, in seconds for each byte of work. So those who are let in keep their latency, whatever is
+offered.
 
-The operator's routes ask nobody here. They wait for a round of the loop at most, and rounds are short, because refusing is.
+The operator's routes ask nobody here, and no data can hold them up: work on data gives way to the event loop after 20 ms, so
+that new connections are accepted and everybody else is heard before it goes on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Bounds:
 
 
 class Rounds:
-    """Tells how long the event loop has been at its present round of events.
+    """Tells when the event loop has been at data for long enough, and should come round to everything else.
 
     A timer beats while requests come. One that is overdue says that the loop has not come round since, at the cost of a
     comparison for each request.
@@ -51,19 +51,24 @@ class Rounds:
 
     def __init__(self) -> None:
         self._due = inf
-        self._n = 0  # requests since the last beat
+        self._is_asked = False
 
-    def late(self, now: float) -> tuple[float, int]:
-        """(seconds that the round has lasted, or less than 0; requests that it has seen). `now` is `perf_counter`'s."""
-        self._n += 1
+    def is_late(self, now: float) -> bool:
+        """Whether more data should wait for the loop's next round. `now` is `perf_counter`'s."""
+        self._is_asked = True
         if self._due == inf:
             self._due = now + _BEAT_S
             asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
-        return now - self._due, self._n
+        return now > self._due
+
+    async def turn(self) -> None:
+        """Wait until it is this request's turn: those who wait go on in the order in which they came."""
+        while self.is_late(perf_counter()):  # noqa: ASYNC110 - a round of the loop is what is waited for
+            await asyncio.sleep(0)
 
     def _beat(self) -> None:
-        if self._n:
-            self._n, self._due = 0, perf_counter() + _BEAT_S
+        if self._is_asked:
+            self._is_asked, self._due = False, perf_counter() + _BEAT_S
             asyncio.get_running_loop().call_later(_BEAT_S, self._beat)
         else:
             self._due = inf
@@ -77,15 +82,15 @@ class Lane:
         held_bytes: Bytes of their bodies that have arrived.
     """
 
-    def __init__(self, bounds: Bounds, rounds: Rounds) -> None:
-        self._bounds, self._rounds = bounds, rounds
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self.n, self.held_bytes = 0, 0
         self._at_work, self._work = 0, 0  # requests whose body is there, and their weight in bytes
-        self._busy_s, self._done = 0.0, 0.0  # fading sums: seconds in which several were at work, bytes done in them
+        self._busy_s, self._done = 0.0, 0.0  # fading sums: seconds in which work was done, bytes done in them
         self._last = 0.0  # when the latest piece of work ended, or the first began
 
     def look(self, now: float) -> None:
-        """Let a request in, or not; decided before its body is read. Cost: below a microsecond.
+        """Let a request in, or not; decided before its body is read.
 
         Args:
             now: `perf_counter`'s.
@@ -93,14 +98,11 @@ class Lane:
         Raises:
             Problem: 429 where too much is offered, 503 where nothing is getting done.
         """
-        late_s, n_round = self._rounds.late(now)
-        if late_s > self._bounds.wait_s and n_round > self._bounds.few:
-            raise too_busy(late_s)
         if self._at_work >= self._bounds.few:
             self._look_at_work(now)
 
     def _look_at_work(self, now: float) -> None:
-        if now - self._last > _STALLED_S:
+        if self._at_work and now - self._last > _STALLED_S:
             raise stalled()
         expected_s = self._work * self.pace_s
         if expected_s > self._bounds.wait_s or self.n >= self._bounds.requests:
@@ -140,7 +142,7 @@ class Lane:
 
     def _end(self, weight: int, now: float) -> None:
         took_s, self._last = now - self._last, now
-        if self._at_work > 1:  # alone, a request shows how long one takes, not how many can be done
+        if self._at_work > 1 or not self._done:  # alone, one shows how long it takes, not how many can be done: a first guess
             fade = exp(-took_s / _FADE_S)
             self._busy_s, self._done = self._busy_s * fade + took_s, self._done * fade + weight
         self._at_work -= 1

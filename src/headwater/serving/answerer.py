@@ -21,15 +21,18 @@ from headwater.evaluation.prequential import SCORES
 from headwater.features.memories import Category
 from headwater.features.plan import Plan
 from headwater.features.reading import FeatureReader
+from headwater.learning.classes import Softmax
 from headwater.learning.kernels import score_rows, share_rows
 from headwater.learning.linear import Linear, base_of
 from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
-from headwater.serving.guarded import Guarded, Looked, looked_before
-from headwater.serving.lanes import Lane
+from headwater.serving.classes import ClassLine
+from headwater.serving.lanes import Lane, Scorer
+from headwater.serving.looked import Looked, Looking, looked_before
 from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
-from headwater.store.view import Reader, View, weights_key
+from headwater.serving.unchanged import no_change
+from headwater.store.view import Reader, View, outcomes_key, weights_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +45,8 @@ class Served:
         join: The field that a question is found by.
         columns: Feature columns of its numbers.
         names: Names of its numbers, then of its categories.
-        n_experts: Scores in a stored question.
+        n_scores: Floats in a stored question that say what the experts answered.
+        baseline: Feature column of what "no change" repeats.
         guard: What looks at its vectors first, if anything does.
     """
 
@@ -52,19 +56,35 @@ class Served:
     columns: tuple[int, ...]
     categories: tuple[Category, ...]
     names: tuple[str, ...]
-    learner: Linear | LearnerSpec
-    n_experts: int
-    guard: Guarded | None = None
+    learner: Linear | Softmax | LearnerSpec
+    n_scores: int
+    baseline: int
+    guard: Looking | None = None
 
 
 class ViewAnswerer:
-    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads."""
+    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads.
 
-    def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str) -> None:
-        self._served, self._view, self._app = served, view, app
+    Args:
+        plan: The app's features.
+        served: Its models.
+        view: What the learner publishes.
+        app: The app's fingerprint.
+        lanes: Who answers for each model of the event lane; None has their learners in this process.
+    """
+
+    def __init__(
+        self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str, lanes: Mapping[str, Scorer] | None = None
+    ) -> None:
+        self._plan, self._served, self._view, self._app = plan, served, view, app
         self._compiled = {name: s.learner for name, s in served.items() if isinstance(s.learner, Linear)}
-        self._lanes = {
-            name: Lane(s.learner, s.names, len(s.columns)) for name, s in served.items() if not isinstance(s.learner, Linear)
+        self._lanes: Mapping[str, Scorer] = lanes if lanes is not None else {
+            name: Lane(name, s.learner, s.names, len(s.columns))
+            for name, s in served.items()
+            if not isinstance(s.learner, Linear | Softmax)
+        }  # fmt: skip
+        self._classes = {
+            name: ClassLine(s.number, s.learner, len(s.columns)) for name, s in served.items() if isinstance(s.learner, Softmax)
         }
         self._asked = {
             name: _Asked(name, served[name], spec)
@@ -80,6 +100,9 @@ class ViewAnswerer:
 
     def models(self) -> dict[str, Schema]:
         return self._models
+
+    def says_classes(self, model: str) -> bool:
+        return model in self._classes
 
     def status(self) -> dict[str, object]:
         with self._view.open() as view:
@@ -110,24 +133,45 @@ class ViewAnswerer:
         with self._view.open() as view:
             self._check(view)
             xs, cs, stored, looked = self._vectors(view, model, served, question)
+            if question.explain and model not in self._compiled:
+                raise Unexplained(model)
+            if model in self._classes:
+                said = self._classes[model].score(view, _block(view, model), xs, cs)
+                return Answer(model, view.meta.seq, said.score(), stored, None, said)
             if model in self._lanes:
-                if question.explain:
-                    raise Unexplained(model)
-                score = looked.over(self._lanes[model].score(_block(view, model), xs, cs))
-                return Answer(model, view.meta.seq, score, stored, None, looked.said)
+                told = self._lanes[model].score(_block(view, model), view.meta.seq, xs, cs)
+                scores = self._no_change(view, model, served, question, stored) if told.scores is None else told.scores
+                return Answer(model, told.seq, looked.over(scores), stored, degraded=told.degraded, guarded=looked.said)
             weights, stats = _weights(view, model, len(served.columns))
             score = np.empty(xs.shape[0])
             params = self._params[model]
             score_rows(weights, stats, xs, cs, params, score)
             shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
-            return Answer(model, view.meta.seq, looked.over(score), stored, shares, looked.said)
+            return Answer(model, view.meta.seq, looked.over(score), stored, shares, guarded=looked.said)
+
+    def _no_change(self, view: View, model: str, served: Served, question: Question, stored: Bools) -> Floats:
+        """What "no change" says of each row: of a stored one what it said then, of another what it says now."""
+        rows, n = question.rows, question.rows.n
+        time = np.full(n, view.meta.time_ms) if question.time is None else question.time
+        skip, d = SCORES + served.n_scores, len(served.columns) + len(served.categories)
+        width = skip + d + (served.guard is not None)
+        found, _ = view.rows(served.number, hash_values((served.join,), rows, time), width, b"q")
+        scores: Floats = found[:, skip - 1].copy()
+        outcomes = view.row(outcomes_key(model))
+        if outcomes is None:
+            raise _unpublished(model)
+        if not stored.all():
+            reader = FeatureReader(self._plan, served.schema.stream, (served.baseline,))
+            features = reader.read(rows, time, view.rows)
+            scores[~stored] = no_change(outcomes.reshape(3, 2), features[~stored, served.baseline], served.learner.loss)
+        return scores
 
     def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools, Looked]:
         rows, n = question.rows, question.rows.n
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         keys = hash_values((served.join,), rows, time)
         d, k = len(served.columns), len(served.categories)
-        skip = SCORES + served.n_experts
+        skip = SCORES + served.n_scores
         found, stored = view.rows(served.number, keys, skip + d + k + (served.guard is not None), b"q")
         xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d : skip + d + k].astype(np.int64)
         looked = Looked() if served.guard is None else looked_before(found, stored, skip - 1)
@@ -135,7 +179,7 @@ class ViewAnswerer:
         if fresh.size:
             part = rows if fresh.size == n else rows.take(fresh)
             features = self._readers[model].read(part, time[fresh], view.rows)
-            base = base_of(d) if model in self._compiled else 0
+            base = 0 if model in self._lanes else base_of(d)
             numbers = number_matrix(features, served.columns)
             places = category_matrix(served.categories, part, time[fresh], base, served.learner.bits)
             if served.guard is not None:
@@ -149,7 +193,7 @@ class _Asked:
 
     def __init__(self, line: str, served: Served, spec: Linear) -> None:
         self.name, self.weights = namer(served.number, served.join), weights_key(line)
-        self.skip, self.d, self.params = SCORES + served.n_experts, len(served.columns), spec.params()
+        self.skip, self.d, self.params = SCORES + served.n_scores, len(served.columns), spec.params()
 
 
 def _unpublished(line: str) -> Retryable:

@@ -58,6 +58,7 @@ class Gateway:
 
     Attributes:
         limits: Bounds on requests.
+        slow: Paths of models that must not be asked on the event loop's thread.
         routes: What there is; another room may add to it before anything is served.
     """
 
@@ -69,9 +70,8 @@ class Gateway:
         self.limits = limits = options.limits
         self.metrics = metrics or Metrics()
         self._access = options.access
-        self._guard, self._reader, rounds = Guard(limits, self._access), BodyReader(limits), Rounds()
-        self._lanes = {EVENTS: Lane(limits.events, rounds), PREDICTIONS: Lane(limits.predictions, rounds)}
-        self._look = self._lanes[PREDICTIONS].look
+        self._guard, self._reader, self._rounds = Guard(limits, self._access), BodyReader(limits), Rounds()
+        self._lanes = {EVENTS: Lane(limits.events), PREDICTIONS: Lane(limits.predictions)}
         self._recorder = Recorder(door, self.metrics, pending_rows=limits.pending_rows, linger_s=limits.linger_s)
         self._decisions = None if options.decisions is None else DecisionLog(options.decisions, self.metrics)
         self._predictor = Predictor(answerer, self._recorder, self.metrics, limits, options.clock, options.event_time)
@@ -79,7 +79,11 @@ class Gateway:
         self.metrics.follow(freshness.now)
         self._following = None if options.following is None else Following(options.following, options.bells, limits)
         self.routes = Routes()
-        pages = Pages(answerer, freshness, self.metrics, options.streams, options.consumers, self.routes)
+        if options.guarded is not None:
+            self._predictor.slow = frozenset(options.guarded())
+            self.metrics.follow_guarded(options.guarded)
+        self.slow = frozenset(f"/predict/{model}".encode() for model in self._predictor.slow)
+        pages = Pages(answerer, freshness, self.metrics, options.streams, options.consumers, self.routes, options.guarded)
         self._bind({**self._answers(), **pages.answers, **Inference(self._predictor, freshness, limits).answers})
         if options.consumers is not None:
             self.metrics.follow_consumers(options.consumers)
@@ -148,6 +152,7 @@ class Gateway:
             call.body = await self._reader.read(call.headers, call.receive, inside.grow)
             call.started = perf_counter()
             inside.begin(call.started)
+            await self._rounds.turn()
             return await bound.answer(call)
 
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
@@ -155,7 +160,7 @@ class Gateway:
         started = perf_counter()
         try:
             headers = self._guard.admit({"headers": pairs}, PREDICT_ROUTE.scopes)
-            self._look(started)
+            self._lanes[PREDICTIONS].look(started)
             model = path[9:]
             reply, answered = self._predictor.predict(model, body, content_type(headers), query)
             self._keep(answered, model)
@@ -163,6 +168,10 @@ class Gateway:
             reply = self._refusal(error, path)
         self._measure("predict", started, reply)
         return reply
+
+    def is_late(self) -> bool:
+        """Whether a short call should wait for its turn with the others; then it is none."""
+        return self._rounds.is_late(perf_counter())
 
     async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers in place of this app when there are too many connections already; the operator's requests never come here."""
@@ -192,7 +201,8 @@ class Gateway:
     async def _predict(self, asked: Call) -> Reply:
         model, body, kind = asked.named["model"], asked.body, content_type(asked.headers)
         call = self._predictor.predict
-        if len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes):
+        is_short = len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes)
+        if is_short and model not in self._predictor.slow:
             reply, answered = call(model, body, kind, asked.query)
         else:
             reply, answered = await asyncio.to_thread(call, model, body, kind, asked.query)
@@ -204,7 +214,8 @@ class Gateway:
         if self._decisions is not None:
             now_us = self._options.clock.now_us()
             keys = self._predictor.form(model).told_keys(answered.keys)
-            self._decisions.add(Decision(now_us, model, answered.version, keys, answered.scores))
+            labels = None if isinstance(answered, Told) else answered.labels
+            self._decisions.add(Decision(now_us, model, answered.version, keys, answered.scores, labels))
 
     async def _submit(self, call: Call) -> Reply:
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}

@@ -31,6 +31,14 @@ _ID = {
     "type": "string",
     "minLength": 1,
 }
+_CLASSES: Json = {
+    "label": {"type": ["string", "null"], "description": "Of several classes: the likeliest; null while none is known."},
+    "probabilities": {
+        "type": "object",
+        "additionalProperties": {"type": "number"},
+        "description": "Of several classes: the probability of each; what lacks to 1 is that of a class never met.",
+    },
+}
 _ARROW = "application/vnd.apache.arrow.stream"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _KEY = {"type": "http", "scheme": "bearer", "description": "A key of `headwater keys add`, or the token of server.token_file."}
@@ -120,6 +128,7 @@ def _answer(schema: Schema) -> Json:
         schema.key: _type(schema.field(schema.key)),
         "score": {"type": "number"},
         "stored": {"type": "boolean", "description": "The row was in the log; its stored vector was scored."},
+        **{name: kind for name, kind in _CLASSES.items() if name != schema.key},
         "shares": {**shares, "description": "Each feature's share; with `intercept` they add up to the linear predictor."},
         "guarded": {
             "type": "object",

@@ -23,6 +23,7 @@ from headwater.serving.gateway import Gateway
 from headwater.serving.wire import protocol
 
 _BACKLOG = 1024
+_ACCEPTING = 8
 _LEAVE_S, _LOOK_S = 2.0, 0.02  # how long connections may stay that never ask again; how often we look
 _log = structlog.stdlib.get_logger("headwater.serving")
 
@@ -139,7 +140,8 @@ def serve(
 
     server = _Server(config, tell, app.stop_waiting)
     try:
-        server.run(sockets=[listening])
+        # The loop accepts one connection a round from each: with one alone, many that come at once would wait for many rounds.
+        server.run(sockets=[listening, *(listening.dup() for _ in range(_ACCEPTING - 1))])
     finally:
         listening.close()
 

@@ -28,10 +28,20 @@ _LEAST_BYTES = 64 << 10  # of an answer, to be taken in each `write_s`
 
 
 class Desk(Protocol):
-    """The gateway, as far as a connection knows it."""
+    """The gateway, as far as a connection knows it.
+
+    Attributes:
+        slow: Paths that never take the short way.
+    """
+
+    @property
+    def slow(self) -> frozenset[bytes]: ...
 
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
         """Answer a call of `SHORT_WAY` whose body is there; whatever goes wrong, it returns a reply."""
+
+    def is_late(self) -> bool:
+        """Whether so much was answered at once that the others' turn has come."""
 
     async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer in place of the gateway where there are too many connections."""
@@ -136,9 +146,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether a call may take the short way: nothing before it waits, and nothing about it is out of the ordinary."""
         if not self.url.startswith(SHORT_WAY) or self.parser.get_method() != b"POST" or self.expect_100_continue:
             return False
+        if self.desk.slow and self.url.partition(b"?")[0] in self.desk.slow:
+            return False
         if self.pipeline or not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return False
-        if self._is_crowded():
+        if self._is_crowded() or self.desk.is_late():
             return False
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
