@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         words,
         zscore,
     )
+    from headwater.features.limits import Guard, Limits
     from headwater.following.envelope import Envelope, Notice
     from headwater.learning.classes import Softmax
     from headwater.learning.lightgbm import LightGBM
@@ -47,14 +48,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope", "Event", "Expr", "Fatal", "Field",
-    "HeadwaterError", "LightGBM", "Linear", "Model", "Notice", "Publish", "Retryable", "River", "SklearnPartialFit", "Softmax",
-    "category", "count", "day", "distinct", "every", "every_labels", "ewma", "ewma_variance", "hour", "label", "last", "max",
-    "mean", "min", "once", "since", "sum", "variance", "weekday", "words", "zscore",
+    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope", "Event", "Expr", "Fatal", "Field", "Guard",
+    "HeadwaterError", "LightGBM", "Limits", "Linear", "Model", "Notice", "Publish", "Retryable", "River", "SklearnPartialFit",
+    "Softmax", "category", "count", "day", "distinct", "every", "every_labels", "ewma", "ewma_variance", "hour", "label",
+    "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "words", "zscore",
 ]  # fmt: skip
 
 _HOMES = (
-    "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
+    "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates", "features.limits",
     "following.envelope", "learning.linear", "learning.classes", "learning.river", "learning.sklearn", "learning.lightgbm",
 )  # fmt: skip
 
