@@ -186,7 +186,7 @@ def logs(draw):
     return rows
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(logs(), st.lists(st.integers(1, 30), min_size=1, max_size=3), st.sampled_from([2, 3, 10]))
 def test_the_fold_is_its_description_in_plain_python(rows, sizes, classes):
     app = make_app(classes=classes)

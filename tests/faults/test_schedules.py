@@ -42,6 +42,25 @@ for found in report.violations:
     print(found.schedule.number, found.schedule.steps[0]["number"], found.said.strip().splitlines()[-1])
 """
 
+HANGS = """
+import signal
+from headwater.faults import runner
+from headwater.faults.schedule import Outcome
+
+class Hangs:
+    id, title, is_process = "F98", "a schedule that hangs", False
+
+    def expand(self, random):
+        return []
+
+    def run(self, steps, place):
+        signal.pause()
+
+runner._DEADLINE_S[False] = 0.5
+(found,) = runner.run_faults(1, faults=[Hangs()]).violations
+print(found.said)
+"""
+
 MINE = """
 import headwater as hw
 from headwater.testing import Killed, run_faults
@@ -97,6 +116,10 @@ def test_a_violation_an_error_and_a_death_are_each_told_with_their_schedule(prog
             assert said == f"{number} is odd"
     drawn = [Random(f"3/{i}/F99").randrange(1000) for i in range(60)]
     assert [int(number) for _, number, _ in lines] == [n for n in drawn if n % 2 or n % 7 in {0, 1}]
+
+
+def test_a_schedule_that_hangs_is_killed_and_a_violation(program):
+    assert program(HANGS).strip() == "the schedule did not end within 0 s"
 
 
 def test_an_app_of_ones_own_can_be_killed_at_every_step(program):

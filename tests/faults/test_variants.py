@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headwater.core.errors import Fatal
-from headwater.faults.planting import check, try_all
+from headwater.faults import planting
+from headwater.faults.planting import Caught, check, try_all
 from headwater.faults.variants import VARIANTS, Variant
 
 QUICK = (
@@ -21,6 +22,14 @@ def test_some_mistakes_are_caught():
     assert len(tried) == len(QUICK)
     assert [one.name for one in tried if not one.caught] == []
     assert all("seed 0, number" in one.where for one in tried)
+
+
+def test_a_schedule_that_is_violated_without_the_variant_too_does_not_count(monkeypatch):
+    said = {"control": b'["a"]'}
+    monkeypatch.setattr(planting, "_run", lambda asked: asked)
+    monkeypatch.setattr(planting, "_said", lambda _what, asked: next(said[name] for name in said if name in asked))
+    a, b = Caught("a", "m", caught=True, number=3), Caught("b", "m", caught=True, number=4)
+    assert [one.caught for one in planting._credible([a, b], 0)] == [False, True]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)

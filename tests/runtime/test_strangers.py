@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from headwater.faults.calling import Caller, installation
+from headwater.faults.within import Caller, installation
 from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
 

@@ -9,11 +9,11 @@ import typer
 
 if TYPE_CHECKING:
     from headwater.faults.planting import Caught
-    from headwater.faults.runner import Report
+    from headwater.faults.report import Report
 
 
 def faults(
-    n: Annotated[int, typer.Option("--n", min=0, help="How many schedules.")] = 1000,
+    n: Annotated[int, typer.Option("--n", min=0, help="How many schedules are run.")] = 1000,
     seed: Annotated[int, typer.Option(help="Decides what each of them does.")] = 0,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="F7", help="Only this class; may be repeated.")] = None,
     schedule: Annotated[int | None, typer.Option(metavar="NUMBER", help="Run this one alone, and print its steps.")] = None,

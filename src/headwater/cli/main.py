@@ -31,6 +31,7 @@ COMMANDS = {
     "diff": "diff:diff",
     "export": "export:export",
     "rebuild": "rebuild:rebuild",
+    "verify": "verify:verify",
     "late list": "late:list_",
     "quarantine list": "quarantine:list_",
     "quarantine show": "quarantine:show",
@@ -40,6 +41,7 @@ COMMANDS = {
     "keys add": "keys:add",
     "keys list": "keys:list_",
     "keys revoke": "keys:revoke",
+    "resume": "resume:resume",
     "doctor": "doctor:doctor",
     "faults": "faults:faults",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,11 +45,21 @@ def gateway_url(config: Path | None, state: Path | None, url: str | None) -> str
     return url or address(configured(config, state).settings.state_dir)
 
 
-def open_catalog(config: Path | None, state: Path | None) -> Catalog:
-    """The versions of a state directory, for reading."""
+@contextmanager
+def open_catalog(config: Path | None, state: Path | None) -> Iterator[Catalog]:
+    """The versions of a state directory, for reading. What is refused there for want of trust is noted as an incident."""
+    from headwater.core.errors import Untrusted
     from headwater.registry import Catalog
+    from headwater.runtime.places import FOLLOWING
+    from headwater.runtime.trust import note_refused
 
-    return Catalog(configured(config, state).settings.registry_dir, read_only=True)
+    settings = configured(config, state).settings
+    try:
+        with Catalog(settings.registry_dir, read_only=True) as catalog:
+            yield catalog
+    except Untrusted as error:
+        note_refused(settings.state_dir / FOLLOWING, error)
+        raise
 
 
 def open_events(config: Path | None, state: Path | None, app: Path | None = None, *, readonly: bool) -> EventLog:

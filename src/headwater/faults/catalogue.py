@@ -7,13 +7,20 @@ from collections.abc import Sequence
 from headwater.core.errors import Fatal, nearest
 from headwater.faults.attacks import Lies
 from headwater.faults.clocks import ClockJumps
+from headwater.faults.configuring import Misconfigured
+from headwater.faults.crashes import PowerFailed
+from headwater.faults.crowding import Deaf, Flooded, Swapped
 from headwater.faults.feedback import Feedback
 from headwater.faults.kills import Killed
 from headwater.faults.labels import Labels
+from headwater.faults.models import Misbehaving, Tampered
 from headwater.faults.poison import Poison
 from headwater.faults.repeats import OutOfOrder, ReplyLost, Resent
+from headwater.faults.rot import Rotten
 from headwater.faults.schedule import Fault
 from headwater.faults.secrets import Secrets
+from headwater.faults.signals import KilledProcess, Paused
+from headwater.faults.starving import Full, Starved, SyncFails
 
 
 def all_faults() -> list[Fault]:
@@ -28,9 +35,13 @@ def all_faults() -> list[Fault]:
         Labels(),
         Lies(),
         Feedback(),
+        Misbehaving(),
+        Tampered(),
         ReplyLost(),
         Secrets(),
     ]
+    found += [PowerFailed(), Rotten(), Misconfigured()]
+    found += [KilledProcess(), SyncFails(), Full(), Deaf(), Flooded(), Swapped(), Paused(), Starved()]
     return sorted(found, key=lambda fault: int(fault.id[1:]))
 
 

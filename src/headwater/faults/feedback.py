@@ -50,12 +50,11 @@ def _in_a_loop(run: LocalRun, recipe: Recipe, loop: Any) -> int:
     random = Random(loop["seed"])  # noqa: S311 - repeatable on purpose
     refused: set[str] = set()
     for body in requests(recipe):
-        for event in (one.event for one in body if one.event is not None and one.event["stream"] == "order"):
-            fields = {name: event[name] for name in ("order", "shop", "amount", "weight")}
-            score = run.predict("slow", time=event["time"], **fields)["predictions"][0]["score"]
+        events = [(one, one.event) for one in body if one.event is not None]
+        tell(run, [[one for one, event in events if event["stream"] == "order"]])
+        for key in (event["order"] for _, event in events if event["stream"] == "order"):
+            score = run.predict("slow", order=key)["predictions"][0]["score"]  # the very score that is counted
             if score >= loop["from_score"] and random.random() >= loop["explore"]:
-                refused.add(event["order"])
-        tell(
-            run, [[one for one in body if one.event and (one.event["stream"] == "order" or one.event["order"] not in refused)]]
-        )
+                refused.add(key)
+        tell(run, [[one for one, event in events if event["stream"] == "delivery" and event["order"] not in refused]])
     return len(refused)

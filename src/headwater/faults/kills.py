@@ -25,6 +25,7 @@ from headwater.store import deltas
 POINTS = {
     "log.encoded": 12, "log.put": 12, "log.committed": 12, "learner.folded": 12, "learner.registered": 12,
     "learner.published": 9, "learner.saving": 4, "registry.written": 4, "registry.renamed": 4, "registry.registered": 4,
+    "registry.heads_written": 4,
     "notices.put": 5, "checkpoint.blocks_put": 4, "checkpoint.put": 4, "checkpoint.committed": 4, "checkpoint.merging": 5,
     "checkpoint.merged": 4, "consumer.handed": 40, "story.telling": 40,
 }  # fmt: skip
@@ -81,6 +82,7 @@ class Killed:
         story, fired = Story(place, bodies, self.declare), 0
         for kill in steps[1:]:
             fired += not survives(partial(_live, story, die_at(kill["at"], kill["hit"])))
+            story.is_sure = not fired  # of a request that was being stored, some may be known already
         return Outcome(fired, story.live() + story.verdict(is_exact=not fired))
 
 

@@ -103,6 +103,9 @@ def audit(app: App, where: Settings | Path, book: Book | None = None, *, is_exac
         book: What was sent and acknowledged; None where nobody kept one.
         is_exact: Whether each line was sent just as often as `book` says: without crashes and retries the log's counts of
             duplicates must agree too.
+
+    Raises:
+        EventsDropped: Retention has dropped the log's beginning: there is nothing to compare the state with.
     """
     settings = Settings(state_dir=where) if isinstance(where, Path) else where
     with closing(open_log(settings.log_url, readonly=True)) as log:

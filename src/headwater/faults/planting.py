@@ -12,12 +12,16 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from headwater.core.errors import Fatal
+from headwater.faults.catalogue import all_faults
+from headwater.faults.runner import run_faults
+from headwater.faults.schedule import Fault
 from headwater.faults.variants import VARIANTS, Variant
 
 _PLANT = Path(__file__).with_name("plant.py")
@@ -30,8 +34,9 @@ class Caught(msgspec.Struct, frozen=True):
     Attributes:
         name: Which one.
         module: What it is planted in.
-        caught: Whether a schedule had a violation.
+        caught: Whether a schedule had a violation, and has none in the code as it is.
         where: The schedule, as class, seed and number.
+        number: Its number, among those of the variant's classes.
         said: What it found.
     """
 
@@ -39,6 +44,7 @@ class Caught(msgspec.Struct, frozen=True):
     module: str
     caught: bool
     where: str = "not caught"
+    number: int = -1
     said: str = ""
 
 
@@ -71,9 +77,13 @@ def try_all(
 ) -> list[Caught]:
     """Plant every variant, two at a time; what became of each, in their order.
 
+    Those that only classes could notice which are not in the catalogue are left out.
+
     Raises:
         Fatal: One does not fit the code, or its process ended without a word.
     """
+    known = {fault.id for fault in all_faults()}
+    variants = [variant for variant in variants if known & set(variant.faults)]
     for variant in variants:
         check(variant)
     waiting, running = list(variants), dict[int, tuple[Variant, subprocess.Popen[bytes]]]()
@@ -91,34 +101,62 @@ def try_all(
     finally:
         for _, process in running.values():
             process.kill()
-    return [done[variant.name] for variant in variants]
+    return _credible([done[variant.name] for variant in variants], seed)
+
+
+def _credible(tried: list[Caught], seed: int) -> list[Caught]:
+    """A schedule that is violated without its variant too has shown nothing of it."""
+    process = _run({"control": [(one.name, one.number) for one in tried if one.caught], "seed": seed})
+    without = msgspec.json.decode(_said("the code as it is", process), type=list[str])
+    where = "not caught: its schedule is violated without it too"
+    return [msgspec.structs.replace(one, caught=False, where=where) if one.name in without else one for one in tried]
 
 
 def _start(variant: Variant, seed: int) -> subprocess.Popen[bytes]:
-    said = json.dumps({"module": variant.module, "edits": variant.edits, "name": variant.name, "seed": seed})
-    command = [sys.executable, "-P", str(_PLANT), said]
+    return _run({"module": variant.module, "edits": variant.edits, "name": variant.name, "seed": seed})
+
+
+def _run(asked: dict[str, Any]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", str(_PLANT), json.dumps(asked)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: S603 - ourselves
 
 
 def _result(variant: Variant, process: subprocess.Popen[bytes]) -> Caught:
+    return msgspec.json.decode(_said(variant.name, process), type=Caught)
+
+
+def _said(what: str, process: subprocess.Popen[bytes]) -> bytes:
+    """The last line that such a process prints."""
     out, errors = process.communicate()
     if process.returncode:
-        raise Fatal(
-            "a known-bad variant could not be tried", where=variant.name, got=errors.decode(errors="replace")[-1000:].strip()
-        )
-    return msgspec.json.decode(out.splitlines()[-1], type=Caught)
+        raise Fatal("a known-bad variant could not be tried", where=what, got=errors.decode(errors="replace")[-1000:].strip())
+    return out.splitlines()[-1]
 
 
 def try_here(name: str, seed: int) -> Caught:
     """Run the schedules that should catch a variant, which is planted in this process."""
-    from headwater.faults.catalogue import all_faults  # noqa: PLC0415 - after the planting
-    from headwater.faults.runner import run_faults  # noqa: PLC0415
-
-    (variant,) = (variant for variant in VARIANTS if variant.name == name)
-    faults = [fault for fault in all_faults() if fault.id in variant.faults and (not fault.is_process or variant.is_process)]
-    report = run_faults(variant.most, seed=seed, faults=faults, jobs=1, until_violation=True)
+    variant = _named(name)
+    report = run_faults(variant.most, seed=seed, faults=_classes(variant), jobs=1, until_violation=True)
     if not report.violations:
         return Caught(name, variant.module, caught=False)
     found = report.violations[0]
     where = f"{found.schedule.fault}, seed {seed}, number {found.schedule.number}"
-    return Caught(name, variant.module, caught=True, where=where, said=found.said.strip().splitlines()[-1])
+    said = found.said.strip().splitlines()[-1]
+    return Caught(name, variant.module, caught=True, where=where, number=found.schedule.number, said=said)
+
+
+def control_here(caught: Iterable[tuple[str, int]], seed: int) -> list[str]:
+    """Run the schedules that caught variants, with none of them planted; names of those that are violated all the same."""
+    return [
+        name
+        for name, number in caught
+        if run_faults(0, seed=seed, faults=_classes(_named(name)), numbers=[number], jobs=1).violations
+    ]
+
+
+def _named(name: str) -> Variant:
+    return next(variant for variant in VARIANTS if variant.name == name)
+
+
+def _classes(variant: Variant) -> list[Fault]:
+    return [fault for fault in all_faults() if fault.id in variant.faults and (not fault.is_process or variant.is_process)]

@@ -23,8 +23,8 @@ from headwater.app import App, Model
 from headwater.core.clock import VirtualClock
 from headwater.core.event import Event, Field
 from headwater.evaluation.labels import UNKNOWN, label
-from headwater.faults.calling import Caller, called, learn
 from headwater.faults.schedule import Outcome, Steps
+from headwater.faults.within import Caller, called, learn
 from headwater.features.aggregates import category, count
 from headwater.following.cursors import Cursors
 from headwater.following.notices import Notices

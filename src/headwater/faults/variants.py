@@ -183,4 +183,29 @@ VARIANTS: tuple[Variant, ...] = (
         (("now = self._clock.monotonic_s()", "now = self._clock.now_us() / 1e6"),),
         ("F6",),
     ),
+    Variant(
+        "the log's commits are not synced", "headwater.log.environment",
+        (("readonly=readonly, mode=0o640", "readonly=readonly, mode=0o640, sync=False"),),
+        ("F2",),
+    ),
+    Variant(
+        "the state's commits are not synced", "headwater.store.checkpoint",
+        (("subdir=True, readonly=readonly, max_readers=256)", "subdir=True, readonly=readonly, max_readers=256, sync=False)"),),
+        ("F2",),
+    ),
+    Variant(
+        "a version has its name before it is on disk", "headwater.registry.artifact",
+        (("                os.fsync(file.fileno())\n", ""),),
+        ("F2",),
+    ),
+    Variant(
+        "a chunk's checksum is not compared", "headwater.log.chunks",
+        (("    if checksum != header.checksum:", "    if checksum < 0:"),),
+        ("F5",),
+    ),
+    Variant(
+        "a version's file is not compared with its hash", "headwater.registry.artifact",
+        (("if (found := hashlib.sha256(data).hexdigest()) != sha256:", "if not (found := hashlib.sha256(data).hexdigest()):"),),
+        ("F5",),
+    ),
 )  # fmt: skip

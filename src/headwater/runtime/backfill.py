@@ -21,21 +21,26 @@ from headwater.features.tables import Table
 from headwater.features.watermarks import UNSEEN
 from headwater.log.protocol import Chunk, EventLog
 from headwater.runtime.changes import KEPT, Declared, difference, remember
-from headwater.runtime.checkpointing import JUDGED, LATE, Checkpointer, under
+from headwater.runtime.checkpointing import JUDGED, LATE, Checkpointer, check_seals, under
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.places import NEXT, SEEDED, STATE
 from headwater.runtime.publishing import mark_all
+from headwater.runtime.stopping import stops_in
+from headwater.runtime.trust import Trust
 from headwater.store.checkpoint import Checkpoints, SavedMeta
 
 _CHUNK_EVENTS = 8192
 Progress = Callable[[int, int], None]  # events folded, events to fold
 
 
-def seed(app: App, log: EventLog, folder: Path, before: Declared, progress: Progress) -> None:
+def seed(
+    app: App, log: EventLog, folder: Path, before: Declared, progress: Progress, trust: Trust | None = None
+) -> None:  # fmt: skip
     """Make `folder/next`: the changed app's state at the place of the newest save; nothing if it is there already.
 
     Raises:
         WrongState: Nothing was saved yet, or the log cannot be read by the new declaration.
+        Untrusted: The state of a learner that is kept was not written by this installation (`trust`).
     """
     made = folder / NEXT
     if (made / SEEDED).exists() and (made / SEEDED).read_text() == app.fingerprint():
@@ -49,8 +54,10 @@ def seed(app: App, log: EventLog, folder: Path, before: Declared, progress: Prog
             raise WrongState("nothing has been saved here yet", where=str(folder))
         meta, arrays = loaded
         kept = [part.name for part in difference(before, app) if part.kind == "model" and part.fate == KEPT]
+        if trust is not None and trust.expected is not None:
+            check_seals(meta, arrays, trust.expected, kept)
         fold = Fold(app)
-        saver = Checkpointer(fold, new)
+        saver = Checkpointer(fold, new, None if trust is None else trust.seal)
         for effects in _folded(fold, log, meta.seq, progress):
             saver.gather(Effects({m: rows for m, rows in effects.judged.items() if m not in kept}))
         graft(fold, before, meta, arrays, kept)
@@ -66,6 +73,7 @@ def seed(app: App, log: EventLog, folder: Path, before: Declared, progress: Prog
 def _folded(fold: Fold, log: EventLog, stop: int, progress: Progress) -> Iterator[Effects]:
     """Fold the log from its first retained row to `stop`, which may lie within a chunk."""
     fold.seq = first = min(log.bounds()[0], stop)
+    fold.foresee(stops_in(fold.app, log, first))
     for chunk in log.read(first, _CHUNK_EVENTS):
         n = min(chunk.batch.n, stop - fold.seq)
         if n == 0:

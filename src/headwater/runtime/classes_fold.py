@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from headwater.evaluation.class_metrics import ClassMetrics
 from headwater.evaluation.classes import fold_classes
 from headwater.features.engine import Bound
 from headwater.learning.classes import BEYOND, MOST_NAME_BYTES, OTHER, Softmax, SoftmaxLine
+from headwater.learning.protocol import BlockLearner
 from headwater.runtime.model_fold import ModelFold, Rows
 
 _OTHERS = float(hash_string(OTHER) >> 12)  # as `expressions` makes stand-ins
@@ -83,6 +85,6 @@ class ClassesFold(ModelFold):
         return {**super().arrays(), **self.learner.arrays()}
 
 
-def fold_of(app: App, model: Model) -> ModelFold:
-    """A model's part of the fold, which has seen no event."""
-    return ClassesFold(app, model) if isinstance(model.learner, Softmax) else ModelFold(app, model)
+def fold_of(app: App, model: Model, start: Callable[[], BlockLearner] | None = None) -> ModelFold:
+    """A model's part of the fold, which has seen no event; `start` as for `Fold`."""
+    return ClassesFold(app, model) if isinstance(model.learner, Softmax) else ModelFold(app, model, start)

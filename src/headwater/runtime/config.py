@@ -225,7 +225,7 @@ def _explained(error: ValidationError, sources: Mapping[str, str]) -> ConfigErro
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return ConfigError(
         f"wrong value for {name}",
-        where=sources.get(name, name),
+        where=sources.get(name) or next((said for given, said in sources.items() if given.startswith(f"{name}.")), name),
         expected=expected,
         got=repr(first["input"]),
         next_step="`headwater config explain` tells what every setting is for.",

@@ -17,13 +17,16 @@ from headwater.ingest.limits import Limits as IngestLimits
 from headwater.log.open import open_log
 from headwater.log.wake import ring
 from headwater.runtime.consumers import consumers
+from headwater.runtime.descriptors import connections
 from headwater.runtime.guarding import guarding
+from headwater.runtime.isolating import guarded, lanes_of, teller
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, VIEW
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.serving.answerer import ViewAnswerer
 from headwater.serving.gateway import Gateway
 from headwater.serving.limits import Limits
+from headwater.serving.nursery import Nursery
 from headwater.serving.options import Options
 from headwater.serving.server import Running, serve
 from headwater.store.view import ViewReader
@@ -32,8 +35,9 @@ _HISTORY_MS = 86_400_000
 
 
 def run_gateway(
-    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False
-) -> None:
+    app: App, settings: Settings, ready: Callable[[Running], None], *, listening: socket | None = None, beside: bool = False,
+    nursery: Nursery | None = None,
+) -> None:  # fmt: skip
     """Serve until stopped.
 
     Args:
@@ -42,17 +46,18 @@ def run_gateway(
         ready: Called once it accepts.
         listening: A socket to accept from; None binds one.
         beside: Serve what a learner publishes that is beside the running one.
+        nursery: Forks the processes of models that run apart; None has them run here.
 
     Raises:
         CannotListen: The port is in use.
-        ConfigError: See `guarding`.
+        ConfigError: See `guarding`, `connections`.
     """
-    with gateway_of(app, settings, beside=beside) as gateway:
+    with gateway_of(app, settings, beside=beside, nursery=nursery) as gateway:
         serve(gateway, settings.server.host, settings.server.port, ready=ready, listening=listening)
 
 
 @contextmanager
-def gateway_of(app: App, settings: Settings, *, beside: bool = False) -> Iterator[Gateway]:
+def gateway_of(app: App, settings: Settings, *, beside: bool = False, nursery: Nursery | None = None) -> Iterator[Gateway]:
     """The gateway of an installation, as an ASGI app that nobody serves yet; see `run_gateway`."""
     folder, server, opens = settings.state_dir, settings.server, guarding(settings)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
@@ -86,17 +91,25 @@ def gateway_of(app: App, settings: Settings, *, beside: bool = False) -> Iterato
         max_waiting_events=server.max_waiting_events, max_lag_events=server.max_lag_events, lag=lag, linger_ms=server.linger_ms,
     )  # fmt: skip
     door = Door(log, app.streams, clock=clock, limits=limits, on_append=wake)
-    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
+    lanes = lanes_of(app, settings, nursery, teller(notices, clock, wake))
+    apart = guarded(lanes)
+    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint(), lanes)
     names = frozenset(name.strip() for name in server.hosts.split(",") if name.strip())
+    limited = Limits(body_bytes=server.max_body_bytes, hosts=names, connections=connections(Limits().connections))
     options = Options(
-        limits=Limits(body_bytes=server.max_body_bytes, hosts=names), streams=app.streams,
+        limits=limited, streams=app.streams,
         keys=opens.keys, token=opens.token, anonymous=opens.anonymous,
         log_end=lambda: log.bounds()[1], event_time=event_time, clock=clock, following=streams, bells=folder / BELLS,
         consumers=lambda: consumers(cursors, streams),
+        guarded=(lambda: {name: lane.status() for name, lane in apart.items()}) if apart else None,
     )  # fmt: skip
     try:
         yield Gateway(door, answerer, options)
     finally:
+        for lane in apart.values():
+            lane.close()
+        if nursery is not None:
+            nursery.close()
         log.close()
         view.close()
         notices.close()

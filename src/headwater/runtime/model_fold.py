@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
 from headwater.learning.classes import Softmax, SoftmaxLine
 from headwater.learning.linear import Linear, LinearState
+from headwater.learning.protocol import BlockLearner
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.runtime.lane import LaneState
 
@@ -70,14 +72,14 @@ class Rows:
 class ModelFold:
     """State and step of one model; `classes_fold` has the one for a label that names a class."""
 
-    def __init__(self, app: App, model: Model) -> None:
+    def __init__(self, app: App, model: Model, start: Callable[[], BlockLearner] | None = None) -> None:
         self.model = model
         self.columns = app.columns[model.name]
         codes = list(app.plan.streams)
         self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
         self.n_experts = len(model.experts)
-        self.learner: LinearState | SoftmaxLine | LaneState = _started(model)
+        self.learner: LinearState | SoftmaxLine | LaneState = _started(model, start)
         self.metrics: Metrics | ClassMetrics
         self.metrics, self.no_change = self._judges()
         self.answered = Answered()
@@ -111,6 +113,8 @@ class ModelFold:
         done = np.zeros(1, np.int64)
         at = 0
         self.learner.open(rows.xs, rows.cs, scored, labelling)
+        if isinstance(self.learner, LaneState):
+            self.learner.stand(bound.seq, bound.time)
         while True:
             self._set_alarms()
             self.learner.look_ahead(at)
@@ -245,14 +249,14 @@ class ModelFold:
 _NONE = np.zeros(0, np.int64)
 
 
-def _started(model: Model) -> LinearState | SoftmaxLine | LaneState:
+def _started(model: Model, start: Callable[[], BlockLearner] | None) -> LinearState | SoftmaxLine | LaneState:
     """A line that has learnt nothing."""
     if isinstance(model.learner, Softmax):
         return SoftmaxLine(model.learner, len(model.numbers), len(model.twins))
     if isinstance(model.learner, Linear):
         return LinearState(model.learner, len(model.numbers), len(model.twins))
     numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
-    return LaneState(model.learner, numbers, categories, len(model.twins))
+    return LaneState(model.learner, numbers, categories, len(model.twins), start)
 
 
 def _first(rule: Publish) -> int:

@@ -14,11 +14,14 @@ from headwater.core.clock import Clock
 from headwater.core.compiled import kernel
 from headwater.core.errors import DiskFull
 from headwater.core.hashing import Hashes
+from headwater.core.seals import Seal
 from headwater.evaluation.pending import Pending
 from headwater.learning.classes import SoftmaxLine
 from headwater.runtime.fold import Fold
+from headwater.runtime.lane import LaneState
 from headwater.runtime.model_fold import ModelFold
-from headwater.store.view import ViewMeta, Writer, class_row_key, entity_key, question_key, weights_key
+from headwater.serving.lanes import sealed
+from headwater.store.view import ViewMeta, Writer, class_row_key, entity_key, outcomes_key, question_key, weights_key
 
 PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
@@ -26,10 +29,18 @@ _encode_status = msgspec.json.Encoder().encode
 
 
 class Publisher:
-    """Publishes one fold. After a restart it waits until the fold has caught up with what is already published."""
+    """Publishes one fold. After a restart it waits until the fold has caught up with what is already published.
 
-    def __init__(self, fold: Fold, view: Writer, clock: Clock, *, resume: bool) -> None:
-        self._fold, self._view, self._clock = fold, view, clock
+    Args:
+        fold: What is shown.
+        view: Where.
+        clock: Stamps it.
+        resume: What is shown there already is this fold's.
+        seal: Goes on the states of learners in the event lane; None: they are read in this process only.
+    """
+
+    def __init__(self, fold: Fold, view: Writer, clock: Clock, *, resume: bool, seal: Seal | None = None) -> None:
+        self._fold, self._view, self._clock, self._seal = fold, view, clock, seal
         self._app = fold.app.fingerprint()
         self._from = view.seq() if resume else 0
         self._is_anew = True  # the view may show questions that the fold has let go of since
@@ -65,7 +76,11 @@ class Publisher:
             deletes += [question_key(number, key) for key in gone]
             if self._learnt.get(name) != (learnt := model.learner.mark):
                 self._learnt[name] = learnt
-                puts.append((weights_key(name), model.learner.published().data))
+                if isinstance(model.learner, LaneState):
+                    puts.append((weights_key(name), sealed(model.learner.packed(), name, self._seal).data))
+                    puts.append((outcomes_key(name), model.no_change.tobytes()))
+                else:
+                    puts.append((weights_key(name), model.learner.published().data))
                 puts += class_rows(number, model)
         if self._is_anew:
             kept = {key for key, _ in puts}

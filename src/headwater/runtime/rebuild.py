@@ -21,6 +21,7 @@ from headwater.registry.version import Version
 from headwater.runtime.fold import Fold
 from headwater.runtime.model_fold import VERSION, Due
 from headwater.runtime.replay import chunks
+from headwater.runtime.stopping import stops_in
 from headwater.runtime.versions import as_version, header, recipe
 
 _CHUNK_EVENTS = 8192
@@ -114,6 +115,7 @@ def _check_log(log: EventLog, version: Version) -> None:
 def _fold(app: App, log: EventLog, version: Version, progress: Callable[[int, int], None] | None) -> Due:
     """The version as the fold finds it due: before the row at its `seq`, which is the last one folded."""
     fold, stop = Fold(app), version.seq + 1
+    fold.foresee(stops_in(app, log, 0))
     for chunk in chunks(log, 0, _CHUNK_EVENTS):
         whole = chunk.seq + chunk.batch.n <= stop
         effects = fold.step(chunk if whole else Chunk(chunk.seq, chunk.batch.slice(0, stop - chunk.seq)))

@@ -30,6 +30,7 @@ from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Chunk, EventLog
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.stopping import stops_in
 from headwater.runtime.vectors import Vectors
 from headwater.store.checkpoint import Checkpoints
 
@@ -216,6 +217,7 @@ def _fold(
     end = log.bounds()[1]
     stops = [end * (i + 1) // (restarts + 1) for i in range(restarts)]
     fold = Fold(app)
+    fold.foresee(stops_in(app, log, 0))
     with tempfile.TemporaryDirectory() as folder:
         for number, stop in enumerate([*stops, end]):
             store = Checkpoints(Path(folder)) if restarts else None
@@ -233,7 +235,9 @@ def _fold(
                 if number < restarts:
                     saver.save()
                 store.wait()
-                fold = restore(app, store) if number < restarts else fold
+                if number < restarts:
+                    fold = restore(app, store)
+                    fold.foresee(stops_in(app, log, fold.seq))
                 store.close()
     if vectors:
         vectors.flush()

@@ -66,6 +66,10 @@ class Server(_Section):
     """Number of events on disk that the learner may still have to learn; beyond it the answer to more is 503."""
     linger_ms: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How long a commit waits for company when several producers are at the door, in milliseconds, 0 to 1."""
+    model_deadline_ms: Annotated[float, Field(gt=0, le=60_000)] = 300.0
+    """Longest time for an answer of a model that runs in a process of its own, in milliseconds; then the last good one's."""
+    model_memory_mb: Count = 2048
+    """What such a model may take of memory, in MiB, beyond what it shares with the others."""
 
 
 class Log(_Section):
@@ -100,6 +104,10 @@ class Learner(_Section):
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
     idle_after: Duration | None = "10m"
     """A source silent for this long (a duration of wall time) no longer holds the watermark back. None means never idle."""
+    model_deadline_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest time that a model in a process of its own may take to learn a block, or to score some questions, in seconds."""
+    model_memory_mb: Count = 4096
+    """What such a model may take of memory, in MiB, beyond what it shares with the others."""
     tell_features: bool = False
     """true = write the features of every question to the stream _features, for its followers, with each checkpoint."""
 

@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from headwater.app import App
-from headwater.core.errors import Fatal, WrongState
+from headwater.core.errors import CorruptData, Fatal, WrongState
+from headwater.core.files import replace_durably
 from headwater.runtime.children import Child, reason
 from headwater.runtime.guarding import guarding
 from headwater.runtime.places import STATE
@@ -225,15 +226,21 @@ def claim_state(folder: Path, app: App) -> None:
 
     Raises:
         WrongState: It is bound to another one.
+        CorruptData: The file that says so is damaged.
     """
     file = folder / APP_FILE
     mine = {"format": STATE_FORMAT, "app": app.name}
     if not file.exists():
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(mine))
-        temporary.replace(file)
+        replace_durably(file, json.dumps(mine).encode())
         return
-    theirs = json.loads(file.read_text())
+    try:
+        theirs = json.loads(file.read_bytes())
+        assert isinstance(theirs, dict)
+    except (ValueError, AssertionError) as error:
+        raise CorruptData(
+            "the file that names the app of this state directory cannot be read", where=str(file), expected=json.dumps(mine),
+            got=str(error), next_step="If the directory is this app's, write that line into the file and start again.",
+        ) from error  # fmt: skip
     for name, what in (("format", "has another format"), ("app", "belongs to another app")):
         if theirs.get(name) != mine[name]:
             raise WrongState(

@@ -27,10 +27,11 @@ from headwater.learning.linear import Linear, base_of
 from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.serving.classes import ClassLine
-from headwater.serving.lanes import Lane
+from headwater.serving.lanes import Lane, Scorer
 from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
-from headwater.store.view import Reader, View, weights_key
+from headwater.serving.unchanged import no_change
+from headwater.store.view import Reader, View, outcomes_key, weights_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,7 @@ class Served:
         columns: Feature columns of its numbers.
         names: Names of its numbers, then of its categories.
         n_scores: Floats in a stored question that say what the experts answered.
+        baseline: Feature column of what "no change" repeats.
     """
 
     number: int
@@ -54,19 +56,30 @@ class Served:
     names: tuple[str, ...]
     learner: Linear | Softmax | LearnerSpec
     n_scores: int
+    baseline: int
 
 
 class ViewAnswerer:
-    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads."""
+    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads.
 
-    def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str) -> None:
-        self._served, self._view, self._app = served, view, app
+    Args:
+        plan: The app's features.
+        served: Its models.
+        view: What the learner publishes.
+        app: The app's fingerprint.
+        lanes: Who answers for each model of the event lane; None has their learners in this process.
+    """
+
+    def __init__(
+        self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str, lanes: Mapping[str, Scorer] | None = None
+    ) -> None:
+        self._plan, self._served, self._view, self._app = plan, served, view, app
         self._compiled = {name: s.learner for name, s in served.items() if isinstance(s.learner, Linear)}
-        self._lanes = {
-            name: Lane(s.learner, s.names, len(s.columns))
+        self._lanes: Mapping[str, Scorer] = lanes if lanes is not None else {
+            name: Lane(name, s.learner, s.names, len(s.columns))
             for name, s in served.items()
             if not isinstance(s.learner, Linear | Softmax)
-        }
+        }  # fmt: skip
         self._classes = {
             name: ClassLine(s.number, s.learner, len(s.columns)) for name, s in served.items() if isinstance(s.learner, Softmax)
         }
@@ -120,13 +133,31 @@ class ViewAnswerer:
                 said = self._classes[model].score(view, _block(view, model), xs, cs)
                 return Answer(model, view.meta.seq, said.score(), stored, None, said)
             if model in self._lanes:
-                return Answer(model, view.meta.seq, self._lanes[model].score(_block(view, model), xs, cs), stored, None)
+                told = self._lanes[model].score(_block(view, model), view.meta.seq, xs, cs)
+                scores = self._no_change(view, model, served, question, stored) if told.scores is None else told.scores
+                return Answer(model, told.seq, scores, stored, degraded=told.degraded)
             weights, stats = _weights(view, model, len(served.columns))
             score = np.empty(xs.shape[0])
             params = self._params[model]
             score_rows(weights, stats, xs, cs, params, score)
             shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
             return Answer(model, view.meta.seq, score, stored, shares)
+
+    def _no_change(self, view: View, model: str, served: Served, question: Question, stored: Bools) -> Floats:
+        """What "no change" says of each row: of a stored one what it said then, of another what it says now."""
+        rows, n = question.rows, question.rows.n
+        time = np.full(n, view.meta.time_ms) if question.time is None else question.time
+        skip, d = SCORES + served.n_scores, len(served.columns) + len(served.categories)
+        found, _ = view.rows(served.number, hash_values((served.join,), rows, time), skip + d, b"q")
+        scores: Floats = found[:, skip - 1].copy()
+        outcomes = view.row(outcomes_key(model))
+        if outcomes is None:
+            raise _unpublished(model)
+        if not stored.all():
+            reader = FeatureReader(self._plan, served.schema.stream, (served.baseline,))
+            features = reader.read(rows, time, view.rows)
+            scores[~stored] = no_change(outcomes.reshape(3, 2), features[~stored, served.baseline], served.learner.loss)
+        return scores
 
     def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools]:
         rows, n = question.rows, question.rows.n

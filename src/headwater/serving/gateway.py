@@ -58,6 +58,7 @@ class Gateway:
 
     Attributes:
         limits: Bounds on requests.
+        slow: Paths of models that must not be asked on the event loop's thread.
         routes: What there is; another room may add to it before anything is served.
     """
 
@@ -78,7 +79,11 @@ class Gateway:
         self.metrics.follow(freshness.now)
         self._following = None if options.following is None else Following(options.following, options.bells, limits)
         self.routes = Routes()
-        pages = Pages(answerer, freshness, self.metrics, options.streams, options.consumers, self.routes)
+        if options.guarded is not None:
+            self._predictor.slow = frozenset(options.guarded())
+            self.metrics.follow_guarded(options.guarded)
+        self.slow = frozenset(f"/predict/{model}".encode() for model in self._predictor.slow)
+        pages = Pages(answerer, freshness, self.metrics, options.streams, options.consumers, self.routes, options.guarded)
         self._bind({**self._answers(), **pages.answers, **Inference(self._predictor, freshness, limits).answers})
         if options.consumers is not None:
             self.metrics.follow_consumers(options.consumers)
@@ -196,7 +201,8 @@ class Gateway:
     async def _predict(self, asked: Call) -> Reply:
         model, body, kind = asked.named["model"], asked.body, content_type(asked.headers)
         call = self._predictor.predict
-        if len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes):
+        is_short = len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes)
+        if is_short and model not in self._predictor.slow:
             reply, answered = call(model, body, kind, asked.query)
         else:
             reply, answered = await asyncio.to_thread(call, model, body, kind, asked.query)

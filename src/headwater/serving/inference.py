@@ -19,7 +19,7 @@ from headwater.core.schema import Schema
 from headwater.serving.freshness import Follower
 from headwater.serving.inputs import HEADER_LENGTH, parse, rows_of, wanted
 from headwater.serving.limits import Limits
-from headwater.serving.predicting import VERSION, Answered, Predictor
+from headwater.serving.predicting import Answered, Predictor
 from headwater.serving.problems import Problem
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.requests import Call
@@ -75,7 +75,7 @@ class Inference:
         name, _ = self._named(call)
         body = call.body
         said = (name, body, call.headers.get(HEADER_LENGTH.encode()), call.named.get("version"))
-        if len(body) <= self._limits.inline_bytes:
+        if len(body) <= self._limits.inline_bytes and name not in self._predictor.slow:
             reply, answered = self._infer(*said)
         else:
             reply, answered = await asyncio.to_thread(self._infer, *said)
@@ -144,11 +144,13 @@ def _answer(call_id: str, answered: Answered, asked: Mapping[str, bool]) -> Repl
         else:
             told["data"] = value if isinstance(value, list) else value.ravel().tolist()
         outputs.append(told)
-    content = {"model_name": answered.model, "model_version": answered.version, "outputs": outputs}
+    content: dict[str, Any] = {"model_name": answered.model, "model_version": answered.version, "outputs": outputs}
+    if answered.answer.degraded:
+        content["parameters"] = {"degraded": answered.answer.degraded}
     if call_id:
         content["id"] = call_id
     head = _encode(content)
-    headers = {VERSION: answered.version}
+    headers = answered.headers
     if not parts:
         return Reply(200, head, JSON, headers)
     body = b"".join((head, *parts))

@@ -17,7 +17,7 @@ from headwater.serving.decisions import Store
 from headwater.serving.keys import KeyFile
 from headwater.serving.limits import Limits
 from headwater.serving.scopes import EVERYTHING, NOTHING, Scopes
-from headwater.telemetry.metrics import Consumers
+from headwater.telemetry.metrics import Consumers, Guarded
 
 
 class DoorReply(Protocol):
@@ -62,6 +62,7 @@ class Options:
         following: What can be followed under /streams; None: nothing.
         bells: The folder where appenders to the log ring, so that followers can wait.
         consumers: Tells how far each consumer has got.
+        guarded: Tells of each model that runs in a process of its own; such a model's answer is waited for in a thread.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -76,6 +77,7 @@ class Options:
     following: Streams | None = None
     bells: Path | None = None
     consumers: Consumers | None = None
+    guarded: Guarded | None = None
 
     @property
     def access(self) -> Access:

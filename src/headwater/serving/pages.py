@@ -14,7 +14,7 @@ from headwater.serving.protocol import Answerer
 from headwater.serving.replies import JSON, Reply
 from headwater.serving.requests import Call
 from headwater.serving.routes import Answers, Route
-from headwater.telemetry.metrics import Consumers, Freshness, Metrics
+from headwater.telemetry.metrics import Consumers, Freshness, Guarded, Metrics
 
 
 def _plain(value: Any) -> Any:
@@ -39,10 +39,10 @@ class Pages:
 
     def __init__(
         self, answerer: Answerer, freshness: Follower, metrics: Metrics, streams: Mapping[str, Schema] | None,
-        consumers: Consumers | None, routes: Iterable[Route],
+        consumers: Consumers | None, routes: Iterable[Route], guarded: Guarded | None = None,
     ) -> None:  # fmt: skip
         self._answerer, self._freshness, self._metrics, self._streams = answerer, freshness, metrics, streams
-        self._consumers, self._routes = consumers, routes
+        self._consumers, self._routes, self._guarded = consumers, routes, guarded
         self.answers: Answers = {
             "/": self.index,
             "/healthz": self.healthz,
@@ -72,7 +72,10 @@ class Pages:
     async def status(self, _: Call) -> Reply:
         now = self._freshness.now()
         models = {name: schema.stream for name, schema in self._answerer.models().items()}
-        said = {"gateway": {"ready": now.seq is not None, **_lag(now), "models": models}, "learner": now.learner}
+        gateway: dict[str, Any] = {"ready": now.seq is not None, **_lag(now), "models": models}
+        if self._guarded is not None:
+            gateway["guarded"] = self._guarded()
+        said: dict[str, Any] = {"gateway": gateway, "learner": now.learner}
         return _json(said if self._consumers is None else {**said, "consumers": self._consumers()})
 
     async def openapi(self, _: Call) -> Reply:

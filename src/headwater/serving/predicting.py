@@ -32,6 +32,7 @@ from headwater.telemetry.metrics import Metrics
 
 SWITCHES = frozenset({"explain", "record"})
 VERSION = "headwater-version"  # response header, and key of an Arrow answer's metadata
+DEGRADED = "headwater-degraded"  # the same, where the model failed
 LACKING = "required fields are missing"
 ONLY_KEY = "only the key was given, and no question with it waits for its label (none came, or it is older than `within`)"
 FULL = "too many rows are waiting to be recorded"
@@ -84,6 +85,11 @@ class Answered:
     def scores(self) -> Floats:
         return self.answer.score
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the response says beside its body; the reason of a failure is for the body."""
+        return {VERSION: self.version, DEGRADED: "yes"} if self.answer.degraded else {VERSION: self.version}
+
 
 class Predictor:
     """Answers calls for every model; remembers what it derived from their schemas."""
@@ -97,6 +103,7 @@ class Predictor:
         self._forms: dict[str, RowForm] = {}
         self._counts: dict[str, tuple[Counter, Counter]] = {}
         self.versions: dict[str, str] = {}  # model -> the version that answered last
+        self.slow: frozenset[str] = frozenset()  # models whose answer may take until a deadline: asked in a thread
 
     def warm(self) -> None:
         """Make the decoders, and let Arrow and numba load what they load at their first use: seconds, with pandas."""
@@ -218,6 +225,8 @@ class Predictor:
             counts[1].inc()
             return
         n, stored = answered.rows.frame.n, int(answered.answer.stored.sum())
+        if answered.answer.degraded:
+            self._metrics.degraded.labels(answered.model).inc(n)
         if stored:
             counts[1].inc(stored)
         if n > stored:
@@ -262,10 +271,10 @@ def _json(answered: Answered) -> Reply:
             prediction["shares"] = shares
     for row, why in answered.why.items():
         predictions[row].update(recorded=False, why=why)
-    version = answered.version
-    return Reply(
-        200, _encode({"model": answered.model, "version": version, "predictions": predictions}), JSON, {VERSION: version}
-    )
+    content = {"model": answered.model, "version": answered.version, "predictions": predictions}
+    if answer.degraded:
+        content["degraded"] = answer.degraded
+    return Reply(200, _encode(content), JSON, answered.headers)
 
 
 def said_of(answer: Answer) -> list[dict[str, Any]]:
@@ -276,4 +285,4 @@ def said_of(answer: Answer) -> list[dict[str, Any]]:
 def _arrow(answered: Answered) -> Reply:
     key = answered.schema.key
     body = arrow.encode(answered.model, answered.version, key, answered.rows.frame.columns[key], answered.answer, answered.why)
-    return Reply(200, body, arrow.CONTENT_TYPE, {VERSION: answered.version})
+    return Reply(200, body, arrow.CONTENT_TYPE, answered.headers)

@@ -42,6 +42,7 @@ class Answer:
         shares: With `explain`: for each row, feature name -> share; they and "intercept" add up to the linear
             predictor (log odds for loss "log").
         classes: Of a line with several classes, what it says of each.
+        degraded: Why this is not the newest state's answer, but the last good one's or "no change"; "" where it is.
     """
 
     line: str
@@ -50,6 +51,7 @@ class Answer:
     stored: Bools
     shares: list[dict[str, float]] | None = None
     classes: Classes | None = None
+    degraded: str = ""
 
 
 class Unexplained(Fatal):

@@ -28,7 +28,14 @@ _LEAST_BYTES = 64 << 10  # of an answer, to be taken in each `write_s`
 
 
 class Desk(Protocol):
-    """The gateway, as far as a connection knows it."""
+    """The gateway, as far as a connection knows it.
+
+    Attributes:
+        slow: Paths that never take the short way.
+    """
+
+    @property
+    def slow(self) -> frozenset[bytes]: ...
 
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
         """Answer a call of `SHORT_WAY` whose body is there; whatever goes wrong, it returns a reply."""
@@ -138,6 +145,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _is_short(self) -> bool:
         """Whether a call may take the short way: nothing before it waits, and nothing about it is out of the ordinary."""
         if not self.url.startswith(SHORT_WAY) or self.parser.get_method() != b"POST" or self.expect_100_continue:
+            return False
+        if self.desk.slow and self.url.partition(b"?")[0] in self.desk.slow:
             return False
         if self.pipeline or not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return False
