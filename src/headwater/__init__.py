@@ -38,23 +38,27 @@ if TYPE_CHECKING:
         zscore,
     )
     from headwater.following.envelope import Envelope, Notice
+    from headwater.learning.fast_lane import Fast
     from headwater.learning.lightgbm import LightGBM
     from headwater.learning.linear import Linear
     from headwater.learning.river import River
     from headwater.learning.sklearn import SklearnPartialFit
+    from headwater.planning.declaring import ADWIN, DDM, KSWIN, PAGE_HINKLEY, Planner, manual, metric, on_drift, when
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope", "Event", "Expr", "Fatal", "Field",
-    "HeadwaterError", "LightGBM", "Linear", "Model", "Notice", "Publish", "Retryable", "River", "SklearnPartialFit",
-    "category", "count", "day", "distinct", "every", "every_labels", "ewma", "ewma_variance", "hour", "label", "last", "max",
-    "mean", "min", "once", "since", "sum", "variance", "weekday", "words", "zscore",
+    "ADWIN", "DDM", "KSWIN", "NEGATIVE", "PAGE_HINKLEY", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope",
+    "Event", "Expr", "Fast", "Fatal", "Field", "HeadwaterError", "LightGBM", "Linear", "Model", "Notice", "Planner",
+    "Publish", "Retryable", "River", "SklearnPartialFit", "category", "count", "day", "distinct", "every", "every_labels",
+    "ewma", "ewma_variance", "hour", "label", "last", "manual", "max", "mean", "metric", "min", "on_drift", "once", "since",
+    "sum", "variance", "weekday", "when", "words", "zscore",
 ]  # fmt: skip
 
 _HOMES = (
     "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
     "following.envelope", "learning.linear", "learning.river", "learning.sklearn", "learning.lightgbm",
+    "learning.fast_lane", "planning.declaring",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from headwater.core.batch import Floats, Ints
 from headwater.frontier.fitting import Fitted, Fitter, fit
 from headwater.frontier.scores import losses
 from headwater.frontier.stream import Stream
-from headwater.learning.fast import EXPERTS, Fast, FastLayer
+from headwater.learning.fast import EXPERTS, FastLayer, Race
 from headwater.planning.bucket import Bucket
 from headwater.planning.cost import CostModel
 from headwater.planning.ledger import Job, Ledger
@@ -71,7 +71,7 @@ class Life:
         trees: int,
         budget_core_s: float,
         policy: Policy | None = None,
-        spec: Fast | None = None,
+        spec: Race | None = None,
     ) -> None:
         self.stream, self.fitter, self.trees = stream, fitter, trees
         rate = budget_core_s / (1 + _SAVED) / stream.n_points
@@ -79,7 +79,7 @@ class Life:
         self.planner = Planner(policy or Policy(), Bucket(rate, 2 * saved, saved))
         self.costs = CostModel()
         self.target = stream.rows.label - stream.rows.base if stream.absolute else stream.rows.label
-        layer = FastLayer(spec or Fast(), stream.rows, stream.lagged, absolute=stream.absolute, trees=trees)
+        layer = FastLayer(spec or Race(), stream.rows, stream.lagged, absolute=stream.absolute, trees=trees)
         self.done = Lived(layer, core_s=stream.lag_core_s)
         self._yes = np.concatenate(
             [[0.0], np.cumsum(stream.rows.label[stream.rows.order])]

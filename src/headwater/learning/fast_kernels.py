@@ -258,3 +258,34 @@ def run(first: int, last: int, rows: Rows, slow: Slow, w: Weights, answers: Floa
         w.place[TAG] = i
         _answers(i, rows, slow, w, margins, answers[i])
         fused[i] = fuse(answers[i], w.mixed)
+
+
+@kernel
+def answer(rows: Rows, slow: Slow, w: Weights, answers: Floats, fused: Floats) -> None:
+    """Answer every row by itself into `answers` float64[n, K] and `fused` float64[n]; nothing is learnt, nothing observed."""
+    z, margins = np.zeros(2 + rows.dense.shape[1]), np.zeros(w.members.shape[0])
+    for i in range(fused.size):
+        _vector(i, rows, slow, w, z)
+        _margins(i, rows, slow, w, z, margins)
+        _answers(i, rows, slow, w, margins, answers[i])
+        fused[i] = fuse(answers[i], w.mixed)
+
+
+@kernel
+def repeat(last: Floats, labels: Floats, counts: Floats, rates: Floats) -> None:
+    """Write float64[n] rates, how often yes has followed the last label's value; NaN without one. Labels count in `counts`.
+
+    Args:
+        last: float64[n], each row's last known label; NaN where there is none.
+        labels: float64[n], 0 or 1; NaN counts nowhere.
+        counts: float64[2, 2]: how often no and yes have followed no and yes.
+        rates: float64[n].
+    """
+    for i in range(last.size):
+        if np.isnan(last[i]):
+            rates[i] = np.nan
+            continue
+        row = counts[int(last[i] >= 0.5)]  # noqa: PLR2004 - yes or no
+        rates[i] = row[1] / (row[0] + row[1])
+        if not np.isnan(labels[i]):
+            row[int(labels[i])] += 1.0

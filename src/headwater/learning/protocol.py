@@ -143,3 +143,33 @@ def library(module: str, extra: str, where: str) -> Any:
 def versioned(*distributions: str) -> str:
     """Names and versions of the libraries that a learner's bits depend on."""
     return ", ".join(f"{name} {version(name)}" for name in distributions)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a learner's parts have lost since the last decision point.
+
+    Attributes:
+        n: Labels since then.
+        n_known: Labels learnt in all.
+        losses: Part -> mean loss on them; NaN where it had nothing to say.
+    """
+
+    n: int
+    n_known: int
+    losses: Mapping[str, float]
+
+
+@runtime_checkable
+class Refittable(Protocol):
+    """A block learner with a slow part, which is fitted outside of the fold and exchanged at a recorded place."""
+
+    def take_tally(self) -> Tally | None:
+        """At a decision point: what was lost since the one before. None where none is due; asked after each block."""
+
+    def exchange(self, fitted: Mapping[str, Array]) -> None:
+        """Go on with another slow part.
+
+        Raises:
+            Fatal: It is not of this learner's features.
+        """

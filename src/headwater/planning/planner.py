@@ -47,6 +47,7 @@ class Policy:
         pays: A refit pays if it brings this share of the loss of "no change".
         first_growth: The first try comes when there are so many times the labels of the first fit.
         cool_down: Decision points between two fits, at least.
+        by_itself, first_by_itself: Whether refits, and the first fit, need not be asked for.
     """
 
     least_labels: int = 200
@@ -56,6 +57,8 @@ class Policy:
     pays: float = 0.01
     first_growth: float = 3.0
     cool_down: int = FRESH_POINTS + 1
+    by_itself: bool = True
+    first_by_itself: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,14 @@ class Planner:
         self._scale = 0.0  # mean loss of "no change"
         self._since = 0
 
-    def decide(self, seen: Evidence) -> Plan:
-        """Take the evidence in and say what to do. A fit has its cost reserved; call `ended` when it is over."""
+    def decide(self, seen: Evidence, asked: str = "") -> Plan:
+        """Take the evidence in and say what to do. A fit has its cost reserved; call `ended` when it is over.
+
+        `asked` is why somebody else wants a fit: a rule or a person. It then is due, whatever the evidence says.
+        """
         self.bucket.advance(seen.elapsed)
         self._observe(seen)
-        due, why = self._due(seen)
+        due, why = (True, asked) if asked else self._due(seen)
         numbers = self._numbers(seen)
         if not due:
             note = " The clock went back: that adds nothing to the budget." if seen.elapsed < 0 else ""
@@ -141,6 +147,8 @@ class Planner:
         pause = self.policy.cool_down * 2**self._n_failed
         if self._n_failed and self._since < pause:
             return False, f"Wait: the last {self._n_failed} fits failed; the next try comes {pause} decision points after them."
+        if not (self.policy.by_itself if self.n_fits else self.policy.first_by_itself):
+            return False, "Wait: nobody has asked for a fit."
         if self.n_fits == 0:
             if seen.n_known < self.policy.least_labels:
                 return False, f"Wait: {seen.n_known} labels are known, and a first model needs {self.policy.least_labels}."

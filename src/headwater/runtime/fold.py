@@ -20,6 +20,8 @@ from headwater.features.watermarks import Watermarks
 from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
 from headwater.runtime.feature_rows import FeatureRows, feature_rows
+from headwater.runtime.lane import Point
+from headwater.runtime.marks import ASK_REFIT, REFIT, Fitted, no_refits, recipe_of
 from headwater.runtime.model_fold import Due, ModelFold
 
 
@@ -32,12 +34,16 @@ class Effects:
         due: Versions to register and twins that were published, in order.
         late: Places in the log of late events.
         features: Each question's features, where the fold tells them.
+        examples: For each model with a slow part, the blocks that were learnt; see `lane`.
+        points: Decision points that were passed: (model, point).
     """
 
     judged: dict[str, list[Floats]] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
     features: list[FeatureRows] = field(default_factory=list)
+    examples: dict[str, list[Floats]] = field(default_factory=dict)
+    points: list[tuple[str, Point]] = field(default_factory=list)
 
 
 def as_declared(batch: Batch, streams: Mapping[str, Schema]) -> Batch:
@@ -76,6 +82,7 @@ class Fold:
         tells_features: Whether effects hold the features of each question.
         seconds: With a clock: time spent by stage: "features", and each model's name.
         on_scored: Told of each bound batch and its features, before any model sees them; see `vectors`.
+        fitted: Gives a slow part by its hash, where a mark says that it takes effect; see `marks`.
     """
 
     def __init__(self, app: App, *, clock: Callable[[], float] | None = None) -> None:
@@ -83,6 +90,7 @@ class Fold:
         self._clock = clock or (lambda: 0.0)
         self.seconds = dict.fromkeys(("features", *app.models), 0.0)
         self.on_scored: Callable[[Bound, Floats], None] | None = None
+        self.fitted: Fitted = no_refits
         self.seq = 0
         self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
@@ -96,9 +104,14 @@ class Fold:
         start = 0
         for mark in control_events(chunk.batch):
             self._events(chunk.batch, start, mark.row, effects)
-            self._control(mark)
+            self._control(mark, chunk.seq + mark.row)
             start = mark.row + 1
         self._events(chunk.batch, start, chunk.batch.n, effects)
+        for name, model in self.models.items():
+            fresh, points = model.drain()
+            if fresh:
+                effects.examples[name] = fresh
+            effects.points += [(name, point) for point in points]
         self.seq = chunk.seq + chunk.batch.n
         effects.due.sort(key=lambda due: due.seq)  # models take turns; the order must not depend on the batch
         return effects
@@ -131,9 +144,16 @@ class Fold:
         self.seconds[stage] += now - since
         return now
 
-    def _control(self, mark: ControlEvent) -> None:
+    def _control(self, mark: ControlEvent, seq: int) -> None:
         if mark.kind == "idle":
             self.watermarks.idle(str(mark.body.get("source", "")))
+        model = self.models.get(str(mark.body.get("model", "")))
+        if model is None:
+            return  # of a model that this declaration does not have
+        if mark.kind == ASK_REFIT:
+            model.ask(seq, mark.time_ms)
+        elif mark.kind == REFIT and mark.body.get("recipe") == recipe_of(model.model):
+            model.refit(self.fitted(str(mark.body["sha256"])))
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """Every array of the state, in canonical form and order: what `state_hash` covers."""

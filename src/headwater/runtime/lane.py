@@ -2,21 +2,43 @@
 
 The compiled walk stays the only one: it asks for scores before it comes to a question, and stops when a block of labels is
 full. What is scored ahead is what no label can change before: the questions up to the row that may fill the block.
+
+A learner with a slow part (`Refittable`) comes to decision points here: places in the log, whatever the batches are. What was
+learnt and lost since the last one is handed on; whether the slow part is fitted anew is decided and done by others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from headwater.core.batch import Floats, Ints
 from headwater.core.errors import Fatal, HeadwaterError
-from headwater.evaluation.prequential import J_LABEL, WAITING
+from headwater.evaluation.prequential import J_BY, J_LABEL, J_SCORES, WAITING
 from headwater.learning.kernels import LEARNT, N_PARAMS, SQUARED
-from headwater.learning.protocol import HUGE, BlockLearner, LearnerSpec, LearnerState
+from headwater.learning.protocol import HUGE, Array, BlockLearner, LearnerSpec, LearnerState, Refittable, Tally
 from headwater.registry.artifact import canonical, decode, encode
 from headwater.serving.lanes import as_block
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A decision point of one model.
+
+    Attributes:
+        seq: The fold had learnt all labels before this place.
+        time_ms: Event time of the label that brought it.
+        tally: What was lost since the one before.
+        asked: A person has asked for a refit here.
+    """
+
+    seq: int
+    time_ms: int
+    tally: Tally
+    asked: bool = False
 
 
 class LaneState:
@@ -24,9 +46,13 @@ class LaneState:
 
     Attributes:
         counts: int64[4]: examples learnt, refused, scores that were no number, examples that wait in the block.
-        waiting: float64[n, 1 + d + k]: label, numbers and categories of the examples of the block that is not full.
+        waiting: float64[n, 1 + d + k]: label, numbers and categories of the examples of the block that is not full; with a
+            slow part, the score follows the label.
         n_behind: Numbers and categories that the walk hands on behind a judged row.
         given: float64[n, 1 + twins]: scores of the batch's questions that come next.
+        fresh: Blocks that were learnt since `drain`, where there is a slow part.
+        mark: Another number where something was learnt or exchanged.
+        on_point: Called at a decision point with the examples since `drain`; what it returns is exchanged at once.
     """
 
     base = 0  # categories are hashes, not rows of weights
@@ -37,10 +63,16 @@ class LaneState:
         self._packed: list[bytes | None] = [None] * (1 + n_twins)
         self._d, self.counts = len(numbers), np.zeros(4, np.int64)
         self.n_behind = len(numbers) + len(categories)
-        self.waiting: Floats = np.zeros((0, 1 + self.n_behind))
+        self._slow = self._lines[0] if isinstance(self._lines[0], Refittable) else None
+        self._lead = 1 if self._slow is None else 2
+        self.waiting: Floats = np.zeros((0, self._lead + self.n_behind))
         self.given: Floats = np.zeros((0, 1 + n_twins))
         self.params = np.zeros(N_PARAMS)
         self.params[SQUARED] = spec.loss != "log"
+        self.fresh: list[Floats] = []
+        self.points: list[Point] = []
+        self.on_point: Callable[[Point, list[Floats]], Mapping[str, Array] | None] | None = None
+        self.mark = 0
         # The compiled learner's arrays, which the walk takes and does not look at.
         self.weights, self.squares, self.stats = np.zeros(0), np.zeros(0), np.zeros((4, 0))
         self.twins, self.twin_stats = np.zeros((n_twins, 0)), np.zeros((n_twins, 4, 0))
@@ -50,6 +82,10 @@ class LaneState:
         self._xs, self._cs, self._scored, self._labelling = xs, cs, scored, labelling
         self.given = np.full((xs.shape[0], len(self._lines)), np.nan)
         self._n_taken = 0
+
+    def stand(self, seq: int, time: Ints) -> None:
+        """Where in the log the batch begins, and its rows' event times."""
+        self._seq, self._time = seq, time
 
     def look_ahead(self, at: int) -> None:
         """Score the questions from row `at` up to the row that may fill the block; what was scored beyond may be outdated."""
@@ -87,18 +123,26 @@ class LaneState:
         """
         new = judged[self._n_taken :]
         self._n_taken = judged.shape[0]
+        by = np.full(self.waiting.shape[0], -1.0)  # labels that filled no block
         if new.shape[0]:
-            examples = np.column_stack([new[:, J_LABEL], new[:, width:]])
-            self.waiting = np.concatenate([self.waiting, examples[~(np.abs(examples) > HUGE).any(axis=1)]])
+            lead = [new[:, J_LABEL], new[:, J_SCORES]][: self._lead]
+            examples = np.column_stack([*lead, new[:, width:]])
+            fits = ~(np.abs(examples) > HUGE).any(axis=1)
+            self.waiting = np.concatenate([self.waiting, examples[fits]])
+            by = np.concatenate([by, new[fits, J_BY]])
         while self.counts[WAITING] >= self.block:
             block, self.waiting = self.waiting[: self.block], self.waiting[self.block :]
             self._learn(block)
             self.counts[WAITING] -= self.block
             self.counts[LEARNT] += self.block
+            if self._slow is not None:
+                self._look_back(self._slow, block, int(by[self.block - 1]))
+            by = by[self.block :]
 
     def _learn(self, block: Floats) -> None:
-        ys, xs, cs = block[:, 0].copy(), block[:, 1 : 1 + self._d].copy(), block[:, 1 + self._d :].astype(np.int64)
-        self._packed[0] = None
+        vectors = block[:, self._lead :]
+        ys, xs, cs = block[:, 0].copy(), vectors[:, : self._d].copy(), vectors[:, self._d :].astype(np.int64)
+        self._changed()
         try:
             self._lines[0].learn_block(xs, cs, ys)
         except HeadwaterError:
@@ -106,15 +150,46 @@ class LaneState:
         except Exception as error:
             raise _broken("learn", self._spec, error) from error
 
+    def _changed(self) -> None:
+        self._packed[0] = None
+        self.mark += 1
+
+    def _look_back(self, slow: Refittable, block: Floats, by: int) -> None:
+        """A block has been learnt, the last of whose labels came at a place in the log."""
+        self.fresh.append(block)
+        tally = slow.take_tally()
+        if tally is not None:
+            self._come_to(Point(by + 1, int(self._time[by - self._seq]), tally))
+
+    def ask(self, seq: int, time_ms: int) -> None:
+        """A person asks for a refit."""
+        if self._slow is not None:
+            self._come_to(Point(seq, time_ms, Tally(0, int(self.counts[LEARNT]), {}), asked=True))
+
+    def _come_to(self, point: Point) -> None:
+        self.points.append(point)
+        if self.on_point is not None:
+            fresh, self.fresh = self.fresh, []
+            fitted = self.on_point(point, fresh)
+            if fitted is not None:
+                self.exchange(fitted)
+
+    def exchange(self, fitted: Mapping[str, Array]) -> None:
+        """Go on with another slow part; a learner without one is left as it is."""
+        if self._slow is not None:
+            self._changed()
+            self._slow.exchange(fitted)
+
+    def drain(self) -> tuple[list[Floats], list[Point]]:
+        """The blocks and decision points since the last time."""
+        done = self.fresh, self.points
+        self.fresh, self.points = [], []
+        return done
+
     def publish(self, twin: int) -> None:
         """Give a twin the present state."""
         self._lines[1 + twin].load(self._lines[0].state())
         self._packed[1 + twin] = None
-
-    @property
-    def mark(self) -> int:
-        """Another number where something was learnt."""
-        return int(self.counts[LEARNT])
 
     def published(self) -> Floats:
         """What a view shows of the line."""
@@ -141,7 +216,7 @@ class LaneState:
 
     def restore(self, arrays: dict[str, Any]) -> None:
         self.counts[...] = arrays["counts"]
-        self.waiting = np.array(arrays["waiting"]).reshape(-1, 1 + self.n_behind)
+        self.waiting = np.array(arrays["waiting"]).reshape(-1, self._lead + self.n_behind)
         for i, line in enumerate(self._lines):
             packed = arrays[f"line.{i}"].tobytes()
             artifact = decode(packed, f"line.{i}")

@@ -27,6 +27,7 @@ from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Receipt
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.publishing import Publisher
+from headwater.runtime.refitting import RefitsAtOnce
 from headwater.runtime.served import served
 from headwater.serving.answerer import ViewAnswerer
 from headwater.serving.protocol import Question
@@ -54,7 +55,8 @@ class LocalRun:
         log: The log; read it, or append batches of your own and call `catch_up`.
         clock: Stamps arrivals; `advance` it as you like.
         effects: What each step did, in order.
-        notices: What followers of system streams hear; nobody here says anything by itself.
+        notices: What followers of system streams hear; here only plans are said.
+        refits: Plans and fits of slow models, with their ledger; they are carried out at once.
     """
 
     def __init__(self, app: App) -> None:
@@ -67,6 +69,8 @@ class LocalRun:
         self._publisher = Publisher(self.fold, self._view, self.clock, resume=False)
         self._answerer = ViewAnswerer(app.plan, served(app), self._view, app.fingerprint())
         self.notices, self._cursors = Notices(None), Cursors(None)
+        self.refits = RefitsAtOnce(app, notices=self.notices)
+        self.refits.attach(self.fold)
         self._n = 0
 
     @property
@@ -102,6 +106,7 @@ class LocalRun:
         """Fold what is in the log, and publish."""
         for chunk in self.log.read(self.fold.seq):
             self.effects.append(self.fold.step(chunk))
+            self.refits.take(self.effects[-1])
         self._publisher.publish({"local": True})
 
     def follow(self, stream: str, start: int = 0) -> list[dict[str, Any]]:

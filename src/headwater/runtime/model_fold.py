@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
 from headwater.learning.linear import Linear, LinearState
 from headwater.learning.vectors import category_matrix, number_matrix
-from headwater.runtime.lane import LaneState
+from headwater.runtime.lane import LaneState, Point
 
 _NEVER = np.int64(2**62)
 VERSION = ""
@@ -99,6 +100,8 @@ class ModelFold:
         done = np.zeros(1, np.int64)
         at = 0
         self.learner.open(xs, cs, scored, labelling)
+        if isinstance(self.learner, LaneState):
+            self.learner.stand(bound.seq, bound.time)
         while True:
             self._set_alarms()
             self.learner.look_ahead(at)
@@ -145,6 +148,20 @@ class ModelFold:
                 arrays = self.learner.snapshot()
             report = self.report()["recent"] if not name else {}
             due.append(Due(self.model.name, name, seq, time_ms, rule.describe(), arrays, report))
+
+    def refit(self, fitted: Mapping[str, Any]) -> None:
+        """Exchange the slow part of the line, where it has one."""
+        if isinstance(self.learner, LaneState):
+            self.learner.exchange(fitted)
+
+    def ask(self, seq: int, time_ms: int) -> None:
+        """A person asks for a refit at a place in the log."""
+        if isinstance(self.learner, LaneState):
+            self.learner.ask(seq, time_ms)
+
+    def drain(self) -> tuple[list[Floats], list[Point]]:
+        """Examples learnt and decision points since the last time; of a line with a slow part only."""
+        return self.learner.drain() if isinstance(self.learner, LaneState) else ([], [])
 
     def report(self) -> dict[str, Any]:
         """Metrics of all experts, and what became of the questions."""
