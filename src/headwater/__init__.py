@@ -56,9 +56,9 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = (
-    "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
+    "planning.declaring", "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
     "following.envelope", "learning.linear", "learning.river", "learning.sklearn", "learning.lightgbm",
-    "learning.fast_lane", "planning.declaring",
+    "learning.fast_lane",
 )  # fmt: skip
 
 

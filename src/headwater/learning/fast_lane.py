@@ -112,11 +112,13 @@ class FastLearner:
     """A `BlockLearner` and `Refittable`: weights, the slow model's trees, and what its parts have lost.
 
     Attributes:
+        has_slow: Whether it may be given trees.
         n_learnt: Labels learnt.
     """
 
     def __init__(self, spec: Fast, numbers: tuple[str, ...], categories: tuple[str, ...]) -> None:
         self._spec, self._race, self._absolute = spec, Race(bits=spec.bits), spec.loss != "log"
+        self.has_slow = spec.slow is not None
         self._d, self._bases = len(numbers), spec.bases(numbers)
         fit = spec.slow_fit(numbers, categories)
         self._columns = list(fit.columns) if fit is not None else []
@@ -219,7 +221,7 @@ class FastLearner:
         if self._forest is not None:
             arrays |= {f"forest.{name}": part for name, part in self._forest._asdict().items()}
             arrays |= {"leaf": weights.leaf[_LEAVES], "leaf_squares": weights.leaf_squares[_LEAVES]}
-        return LearnerState(arrays=arrays)
+        return LearnerState(arrays={name: array.copy() for name, array in arrays.items()})
 
     def load(self, state: LearnerState) -> None:
         arrays = state.arrays

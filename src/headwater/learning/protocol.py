@@ -162,7 +162,13 @@ class Tally:
 
 @runtime_checkable
 class Refittable(Protocol):
-    """A block learner with a slow part, which is fitted outside of the fold and exchanged at a recorded place."""
+    """A block learner with a slow part, which is fitted outside of the fold and exchanged at a recorded place.
+
+    Attributes:
+        has_slow: Whether this one has such a part, and decision points.
+    """
+
+    has_slow: bool
 
     def take_tally(self) -> Tally | None:
         """At a decision point: what was lost since the one before. None where none is due; asked after each block."""

@@ -130,10 +130,12 @@ class Ledger:
                 next_step="Check --state; one is kept by an app with a model that has learner=hw.Fast(...).",
             )  # fmt: skip
         if path is None:
-            self._db = sqlite3.connect(":memory:", isolation_level=None)
+            self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         else:
             mode = "ro" if read_only else "rwc"
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+            self._db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+            )
         try:
             found = self._prepare(read_only=read_only)
         except sqlite3.DatabaseError as error:

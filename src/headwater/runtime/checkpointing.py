@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,15 @@ import numpy as np
 from headwater.app import App
 from headwater.core.batch import Floats
 from headwater.core.errors import DiskFull
+from headwater.learning.fast_lane import Fast
+from headwater.runtime.fitter import EXAMPLES
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.publishing import arrays_of
 from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
 
 _GATHER_BYTES = 4 << 20  # copying as much takes some milliseconds
 JUDGED, LATE = "judged", "late"
+_TRIM_EXAMPLES_EVERY = 100  # saves
 _TRIM_EVERY, _KEEP_SAVES = 1_000, 100_000  # judged rows and late places of that many saves are kept: a day and more
 
 
@@ -26,6 +29,7 @@ class Checkpointer:
         self._fold, self._store = fold, store
         self._differ = Differ()
         self._judged: dict[str, list[Floats]] = {}
+        self._examples: dict[str, list[Floats]] = {}
         self._late: list[int] = []
         self._last: Save | None = None
         self._n_saves = 0
@@ -35,6 +39,8 @@ class Checkpointer:
         """Keep a step's effects for the next save."""
         for model, parts in effects.judged.items():
             self._judged.setdefault(model, []).extend(parts)
+        for model, parts in effects.examples.items():
+            self._examples.setdefault(model, []).extend(parts)
         self._late.extend(effects.late)
 
     def save(self, more: Iterable[tuple[str, bytes, bytes]] = ()) -> bool:
@@ -54,16 +60,21 @@ class Checkpointer:
         at = fold.seq.to_bytes(8, "big")
         for model, parts in self._judged.items():
             save.outbox.append((f"{JUDGED}.{model}", at, np.concatenate(parts).tobytes()))
+        for model, parts in self._examples.items():
+            save.outbox.append((f"{EXAMPLES}.{model}", at, np.concatenate(parts).tobytes()))
         save.outbox += more
         if self._late:
             save.outbox.append((LATE, at, np.array(self._late, np.int64).tobytes()))
-        self._judged, self._late, self.seq = {}, [], fold.seq
+        self._judged, self._examples, self._late, self.seq = {}, {}, [], fold.seq
         self._last = save
         self._store.save(save)
         self._n_saves += 1
         if self._n_saves % _TRIM_EVERY == 0:
             for stream in (*(f"{JUDGED}.{model}" for model in fold.models), LATE):
                 self._store.trim(stream, _KEEP_SAVES)
+        if self._n_saves % _TRIM_EXAMPLES_EVERY == 0:
+            for model, window_bytes in window_bytes_of(fold.app).items():
+                self._store.trim_bytes(f"{EXAMPLES}.{model}", window_bytes)
         return True
 
     def _settled(self) -> bool:
@@ -100,13 +111,20 @@ class Checkpointer:
         return self._store.seq()
 
 
-def restore(app: App, store: Checkpoints) -> Fold:
-    """The fold as last saved, or a fresh one.
+def window_bytes_of(app: App) -> dict[str, int]:
+    """For each model with a slow part, what the examples of its largest window take."""
+    learners = {name: model.learner for name, model in app.models.items()}
+    windows = {name: spec.slow.window for name, spec in learners.items() if isinstance(spec, Fast) and spec.slow is not None}
+    return {name: 8 * n * (2 + len(app.models[name].numbers) + len(app.models[name].categories)) for name, n in windows.items()}
+
+
+def restore(app: App, store: Checkpoints, *, clock: Callable[[], float] | None = None) -> Fold:
+    """The fold as last saved, or a fresh one; `clock` is the fold's.
 
     Raises:
         WrongState, CorruptData: See `Checkpoints.load`.
     """
-    fold = Fold(app)
+    fold = Fold(app, clock=clock)
     loaded = store.load(app.fingerprint())
     if loaded is None:
         return fold

@@ -63,7 +63,8 @@ class LaneState:
         self._packed: list[bytes | None] = [None] * (1 + n_twins)
         self._d, self.counts = len(numbers), np.zeros(4, np.int64)
         self.n_behind = len(numbers) + len(categories)
-        self._slow = self._lines[0] if isinstance(self._lines[0], Refittable) else None
+        first = self._lines[0]
+        self._slow = first if isinstance(first, Refittable) and first.has_slow else None
         self._lead = 1 if self._slow is None else 2
         self.waiting: Floats = np.zeros((0, self._lead + self.n_behind))
         self.given: Floats = np.zeros((0, 1 + n_twins))

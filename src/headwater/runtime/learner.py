@@ -28,9 +28,12 @@ from headwater.registry.catalog import Catalog
 from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.idleness import Idleness
+from headwater.runtime.marks import refits_in
 from headwater.runtime.model_fold import Due
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, STATE, VIEW
 from headwater.runtime.publishing import Publisher, boot_id
+from headwater.runtime.refits_beside import RefitsBeside
+from headwater.runtime.refitting import slow_fit
 from headwater.runtime.settings import Settings
 from headwater.runtime.versions import Registrar, notice
 from headwater.store.checkpoint import Checkpoints
@@ -91,7 +94,8 @@ class Learner:
         self._bells = settings.state_dir / BELLS
         self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
-        self.fold = restore(app, self._store)
+        self.fold = restore(app, self._store, clock=time.thread_time)
+        self.fold.fitted = refits_in(settings.registry_dir)
         self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
         self._catalog = Catalog(settings.registry_dir)
@@ -112,6 +116,12 @@ class Learner:
         self._untold: list[Said] = []
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
+        self._refits: RefitsBeside | None = None
+        if not self._is_beside and any(slow_fit(model) is not None for model in app.models.values()):
+            self._refits = RefitsBeside(
+                self.fold, settings.state_dir, settings.registry_dir, self._notices, self._clock, log.append,
+                lambda: ring(self._bells), self._store,
+            )  # fmt: skip
 
     def run(self, stop: threading.Event) -> None:
         """Fold until told to stop; then fold what is in the log, save and return."""
@@ -149,6 +159,9 @@ class Learner:
         effects = self.fold.step(chunk)
         crashpoint("learner.folded")
         self._checkpointer.gather(effects)
+        if self._refits is not None and chunk.batch.n:
+            self._refits.take(effects, (self._clock.now_us() - int(chunk.batch.arrival.max())) / 1e6)
+            self._refits.poll()
         self._unregistered += effects.due
         for rows in effects.features:
             self._untold += rows.said()
@@ -231,9 +244,11 @@ class Learner:
         return True
 
     def _tend(self) -> None:
-        """What is done while nothing waits: idle marks, retention."""
+        """What is done while nothing waits: what was refitted, idle marks, retention."""
         if self._is_beside:
             return
+        if self._refits is not None:
+            self._refits.poll()
         for batch in self._idleness.marks():
             self._log.append(batch)
         if self._keep.is_bounded:
@@ -248,6 +263,8 @@ class Learner:
         return {"versions": self._n_versions, "cpu_s": time.process_time()}
 
     def close(self) -> None:
+        if self._refits is not None:
+            self._refits.close()
         self._store.close()
         self._view.close()
         self._catalog.close()

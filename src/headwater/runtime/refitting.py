@@ -7,9 +7,11 @@ the same plans and the same bits. A running learner does it beside serving; see 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from headwater.planning.rules import Sensor
 from headwater.planning.upkeep import Order, Upkeep
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.lane import Point
+from headwater.runtime.places import FOLLOWING
 
 ASKED = "Refit: a person has asked for it."
 _FIT_CORE_S, _FIT_CORE_S_PER_WORK = 0.005, 1.5e-8  # the cost model of a replay; see `planning.cost`
@@ -146,3 +149,20 @@ def jobs_report(ledger: Ledger, model: str | None = None) -> dict[str, Any]:
         "core_seconds": sum(job.core_s for job in jobs), "gained_loss": sum(job.gained_loss for job in jobs),
         "updates": len(fits), "served": sum(job.outcome == "served" for job in fits), "days": days,
     }  # fmt: skip
+
+
+def plans_said(folder: Path, model: str | None = None) -> list[dict[str, Any]]:
+    """The plans of a state directory, oldest first: event time, model, place, action, why, numbers."""
+    notices = Notices(folder / FOLLOWING)
+    try:
+        followed = notices.stream(PLANS)
+        start, end = followed.bounds()
+        said: list[dict[str, Any]] = []
+        while start < end:
+            page = followed.read(start, end - start, 1 << 30)
+            data = page.rows.frames[PLANS].columns["data"].to_list()
+            said += [{"time_ms": t, **json.loads(text)} for t, text in zip(page.rows.time.tolist(), data, strict=True)]
+            start = page.next
+    finally:
+        notices.close()
+    return [one for one in said if model is None or one["model"] == model]
