@@ -20,8 +20,8 @@ def ledger(
 ) -> None:
     """What updates cost and what they gained: by model, day (of event time, UTC) and method.
 
-    A gain is loss avoided: what the learner without the slow model's trees has lost on the same labels, less what the one
-    with them has. For example:
+    A gain is loss avoided: what the better one of the learners without the slow model's trees has lost on the same labels,
+    less what was served. For example:
 
         headwater ledger
 

@@ -1,7 +1,8 @@
 """The fast layer in a running app: `learner=hw.Fast(slow=...)`.
 
-It learns every block of labels by the race of `fast`, each row answered before it is learnt. The slow model's trees come to
-it from outside, at a mark in the log: nothing here is fitted. Its state is arrays, so that who answers by it needs no LightGBM.
+It learns every block of labels by the race of `fast`; what each expert said of a row is kept until its label comes, and judges
+it. The slow model's trees come from outside, at a mark in the log: nothing here is fitted. The state is arrays, so that who
+answers by it needs no LightGBM.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 from headwater.core.errors import Fatal
 from headwater.learning.fast import EXPERTS, MAX_LEAVES, Race, weights_of
-from headwater.learning.fast_kernels import POINTER, SCALE, TAG, VERSION, Rows, Slow, Weights, answer, repeat, run
+from headwater.learning.fast_kernels import SCALE, VERSION, Rows, Slow, Weights, answer, learn, repeat
 from headwater.learning.forest import Forest, descend
 from headwater.learning.lightgbm import LightGBM
 from headwater.learning.mixture import EPS
@@ -84,6 +85,11 @@ class Fast:
             "decide_every": self.decide_every, "slow": slow,
         }  # fmt: skip
 
+    @property
+    def n_memos(self) -> int:
+        """What is kept with each question: the answers of all experts, and the one that was given."""
+        return len(_ALL)
+
     def lagged(self, names: tuple[str, ...]) -> Fast:
         """The same, told which features are label lags: three of all labels, then three of an entity's if there is one."""
         return replace(self, lag_names=names)
@@ -133,28 +139,32 @@ class FastLearner:
         return int(self._counts[0])
 
     def score_many(self, xs: Floats, cs: Ints) -> Floats:
+        return self.say_many(xs, cs)[:, -1].copy()
+
+    def say_many(self, xs: Floats, cs: Ints) -> Floats:
         n, last = xs.shape[0], last_of(xs, self._bases)
-        fused, answers = np.empty(n), np.empty((n, len(EXPERTS)))
+        said = np.empty((n, len(_ALL)))
         if n:
-            rates = last if self._absolute else self._rates(last, np.full(n, np.nan), self._repeats.copy())
-            answer(self._rows(xs, cs, last, rates), self._slow(xs, cs), self._weights, answers, fused)
-        return fused
+            none = np.full(n, np.nan)
+            rates = last if self._absolute else self._rates(last, none, self._repeats.copy())
+            answer(self._rows(xs, cs, last, rates, none), self._slow(xs, cs), self._weights, said)
+        return said
 
     def learn_block(self, xs: Floats, cs: Ints, ys: Floats) -> None:
+        self._learn(xs, cs, ys, np.empty((ys.size, len(_ALL))), is_said=False)
+
+    def learn_judged(self, xs: Floats, cs: Ints, ys: Floats, said: Floats) -> None:
+        self._learn(xs, cs, ys, said, is_said=True)
+
+    def _learn(self, xs: Floats, cs: Ints, ys: Floats, said: Floats, *, is_said: bool) -> None:
         check_block(xs, ys, "log" if not self._absolute else "squared")
         labels = ys if self._absolute else (ys >= YES).astype(np.float64)
-        n, last = ys.size, last_of(xs, self._bases)
+        last = last_of(xs, self._bases)
         rates = last if self._absolute else self._rates(last, labels, self._repeats)
-        fused, answers = np.empty(n + 1), np.empty((n + 1, len(EXPERTS)))
-        # One row more, without any value: its turn has the last label learnt.
-        rows = _ended(self._rows(xs, cs, last, rates), labels)
-        slow = Slow(*(np.concatenate([part, part[-1:]]) for part in self._slow(xs, cs)))
-        run(0, n + 1, rows, slow, self._weights, answers, fused)
-        self._weights.place[POINTER], self._weights.place[TAG] = 0.0, -1.0
-        said = np.column_stack([answers[:n], fused[:n]])
+        learn(self._rows(xs, cs, last, rates, labels), self._slow(xs, cs), self._weights, said, is_said)
         lost = _losses(said, labels[:, None], absolute=self._absolute)
         self._losses += [np.nansum(lost, axis=0), (~np.isnan(lost)).sum(axis=0)]
-        self._counts += n
+        self._counts += ys.size
 
     @staticmethod
     def _rates(last: Floats, labels: Floats, counts: Floats) -> Floats:
@@ -162,7 +172,7 @@ class FastLearner:
         repeat(last, labels, counts, rates)
         return rates
 
-    def _rows(self, xs: Floats, cs: Ints, last: Floats, unchanged: Floats) -> Rows:
+    def _rows(self, xs: Floats, cs: Ints, last: Floats, unchanged: Floats, labels: Floats) -> Rows:
         """The rows of a block; a category has its weight, and each number that is missing has one too, from the far end."""
         n, top = xs.shape[0], (1 << self._spec.bits) - 1
         missing = np.isnan(xs)
@@ -172,9 +182,15 @@ class FastLearner:
         np.cumsum(there.sum(axis=1), out=sparse_from[1:])
         none = np.zeros(0, np.int64)
         return Rows(
-            np.ascontiguousarray(xs), sparse_from, slots[there].astype(np.int32), np.nan_to_num(last), unchanged.copy(),
-            np.full(n, np.nan), none, np.zeros(n, np.int64),
-        )  # fmt: skip
+            np.ascontiguousarray(xs),
+            sparse_from,
+            slots[there].astype(np.int32),
+            np.nan_to_num(last),
+            unchanged,
+            labels,
+            none,
+            none,
+        )
 
     def _slow(self, xs: Floats, cs: Ints) -> Slow:
         """What the slow model says of rows."""
@@ -235,17 +251,6 @@ class FastLearner:
 
 
 _KEPT = tuple(name for name in Weights._fields if name not in {"members", "params", "leaf", "leaf_squares"})
-
-
-def _ended(rows: Rows, labels: Floats) -> Rows:
-    """The rows with their labels, each known before the next row's turn, and an empty row at the end."""
-    n = labels.size
-    dense = np.vstack([rows.dense, np.full((1, rows.dense.shape[1]), np.nan)])
-    sparse_from = np.concatenate([rows.sparse_from, rows.sparse_from[-1:]])
-    base, unchanged, label = (np.concatenate([part, [filler]]) for part, filler in (
-        (rows.base, 0.0), (rows.unchanged, np.nan), (labels, np.nan),
-    ))  # fmt: skip
-    return Rows(dense, sparse_from, rows.sparse, base, unchanged, label, np.arange(n), np.arange(n + 1))
 
 
 def _losses(said: Floats, labels: Floats, *, absolute: bool) -> Floats:

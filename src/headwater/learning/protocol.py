@@ -161,6 +161,26 @@ class Tally:
 
 
 @runtime_checkable
+class Remembering(Protocol):
+    """A block learner of parts, which are judged by what each said when a question was asked, as the whole is.
+
+    Labels come late, and neighbours' labels come together: judged by what it would say now, the part that follows the newest
+    labels most eagerly would look best. Its declaration has `n_memos`, how many numbers are kept with each question.
+    """
+
+    def say_many(self, xs: Floats, cs: Ints) -> Floats:
+        """float64[n, n_memos]: what is kept of each row, by itself; the last is its score. The state stays as it is."""
+
+    def learn_judged(self, xs: Floats, cs: Ints, ys: Floats, said: Floats) -> None:
+        """`learn_block`, given what was kept, float64[n, n_memos]."""
+
+
+def n_memos(spec: object) -> int:
+    """How many numbers are kept with each question for a learner of a declaration."""
+    return int(getattr(spec, "n_memos", 0))
+
+
+@runtime_checkable
 class Refittable(Protocol):
     """A block learner with a slow part, which is fitted outside of the fold and exchanged at a recorded place.
 

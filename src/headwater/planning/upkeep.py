@@ -148,10 +148,10 @@ class Upkeep:
         self.charge("sensor", at_ms, self.rules.spent())
 
     def _gain(self, at_ms: int, tally: Tally) -> None:
-        """What the served slow model has spared us since the last decision point."""
-        probe, model = _probe(tally), tally.losses.get("leaves", np.nan)
-        if self._method and tally.n and np.isfinite(model):
-            gained = tally.n * (probe - model)
+        """What the slow model has spared us since the last decision point; negative where it did harm."""
+        served = tally.losses.get("served", np.nan)
+        if self._method and tally.n and np.isfinite(_model(tally)) and np.isfinite(served):
+            gained = tally.n * (_probe(tally) - served)
             self.ledger.append(Job(at_ms, "gain", tally.n, 0.0, 0.0, "done", "", self.model, self._method, gained))
 
     def _rows(self) -> int:
@@ -166,9 +166,8 @@ class Upkeep:
     def _evidence(self, tally: Tally, rows: int, elapsed: float) -> Evidence:
         yes = int((self._labels[self._labels.size - rows :] >= YES).sum())
         rarer = None if self._absolute else min(yes, rows - yes)
-        model = tally.losses.get("leaves", np.nan)
         return Evidence(
-            tally.n, _probe(tally), _number(model), _number(tally.losses.get("no change", np.nan)), tally.n_known, rows, rarer,
+            tally.n, _probe(tally), _number(_model(tally)), _number(tally.losses.get("no change", np.nan)), tally.n_known, rows, rarer,
             self.costs.upper(self.work(rows)), elapsed,
         )  # fmt: skip
 
@@ -195,9 +194,18 @@ class Upkeep:
 
 
 def _probe(tally: Tally) -> float:
-    """The better one of the learners without trees."""
-    both = [tally.losses.get(name, np.nan) for name in ("bold", "careful")]
-    return _number(min(both, key=lambda loss: np.inf if np.isnan(loss) else loss))
+    """What the better one of the learners without trees has lost."""
+    return _number(_least(tally, "bold", "careful"))
+
+
+def _model(tally: Tally) -> float:
+    """What the slow model has lost, by itself or with its leaves learnt on; NaN where there is none."""
+    return _least(tally, "leaves", "slow")
+
+
+def _least(tally: Tally, *names: str) -> float:
+    both = [tally.losses.get(name, np.nan) for name in names]
+    return min(both, key=lambda loss: np.inf if np.isnan(loss) else loss)
 
 
 def _number(loss: float) -> float:

@@ -19,7 +19,17 @@ from headwater.core.batch import Floats, Ints
 from headwater.core.errors import Fatal, HeadwaterError
 from headwater.evaluation.prequential import J_BY, J_LABEL, J_SCORES, WAITING
 from headwater.learning.kernels import LEARNT, N_PARAMS, SQUARED
-from headwater.learning.protocol import HUGE, Array, BlockLearner, LearnerSpec, LearnerState, Refittable, Tally
+from headwater.learning.protocol import (
+    HUGE,
+    Array,
+    BlockLearner,
+    LearnerSpec,
+    LearnerState,
+    Refittable,
+    Remembering,
+    Tally,
+    n_memos,
+)
 from headwater.registry.artifact import canonical, decode, encode
 from headwater.serving.lanes import as_block
 
@@ -46,11 +56,11 @@ class LaneState:
 
     Attributes:
         counts: int64[4]: examples learnt, refused, scores that were no number, examples that wait in the block.
-        waiting: float64[n, 1 + d + k]: label, numbers and categories of the examples of the block that is not full; with a
-            slow part, the score follows the label.
-        n_behind: Numbers and categories that the walk hands on behind a judged row.
+        waiting: float64[n, 1 + d + m + k]: label, numbers, memos and categories of the examples of the block that is not full;
+            with a slow part, the score follows the label. Memos are what a `Remembering` learner keeps with a question.
+        n_behind: Numbers, memos and categories that the walk hands on behind a judged row.
         given: float64[n, 1 + twins]: scores of the batch's questions that come next.
-        fresh: Blocks that were learnt since `drain`, where there is a slow part.
+        fresh: Blocks that were learnt since `drain`, without memos, where there is a slow part.
         mark: Another number where something was learnt or exchanged.
         on_point: Called at a decision point with the examples since `drain`; what it returns is exchanged at once.
     """
@@ -62,8 +72,9 @@ class LaneState:
         self._lines: list[BlockLearner] = [spec.start(numbers, categories) for _ in range(1 + n_twins)]
         self._packed: list[bytes | None] = [None] * (1 + n_twins)
         self._d, self.counts = len(numbers), np.zeros(4, np.int64)
-        self.n_behind = len(numbers) + len(categories)
-        first = self._lines[0]
+        first, self._m = self._lines[0], n_memos(spec)
+        self.n_behind = self._d + self._m + len(categories)
+        self._remembering = first if isinstance(first, Remembering) and self._m else None
         self._slow = first if isinstance(first, Refittable) and first.has_slow else None
         self._lead = 1 if self._slow is None else 2
         self.waiting: Floats = np.zeros((0, self._lead + self.n_behind))
@@ -79,7 +90,7 @@ class LaneState:
         self.twins, self.twin_stats = np.zeros((n_twins, 0)), np.zeros((n_twins, 4, 0))
 
     def open(self, xs: Floats, cs: Ints, scored: Ints, labelling: Ints) -> None:
-        """A batch begins: vectors of its rows, places of its questions and labels."""
+        """A batch begins: vectors of its rows, with room for memos behind the numbers; places of its questions and labels."""
         self._xs, self._cs, self._scored, self._labelling = xs, cs, scored, labelling
         self.given = np.full((xs.shape[0], len(self._lines)), np.nan)
         self._n_taken = 0
@@ -98,8 +109,12 @@ class LaneState:
         begin, end = np.searchsorted(self._scored, [at, stop + 1])
         rows = self._scored[begin:end]
         if rows.size:
-            for i in range(len(self._lines)):
-                self.given[rows, i] = self.scores(self._xs[rows], self._cs[rows], i)
+            xs, cs = np.ascontiguousarray(self._xs[rows, : self._d]), self._cs[rows]
+            if self._remembering is not None:
+                self._xs[rows, self._d :] = self._remembering.say_many(xs, cs)
+                self.given[rows, 0] = self._xs[rows, -1]
+            for i in range(self._remembering is not None, len(self._lines)):
+                self.given[rows, i] = self.scores(xs, cs, i)
 
     def scores(self, xs: Floats, cs: Ints, line_number: int = 0) -> Floats:
         """A line's scores, inf where one is no number: NaN means that there is none yet."""
@@ -119,7 +134,7 @@ class LaneState:
         """The walk has stopped: learn the blocks that are full of what it judged since the batch began.
 
         Args:
-            judged: float64[n, width + d + k]; behind a verdict stands the vector that it is about.
+            judged: float64[n, width + d + m + k]; behind a verdict stands the vector that it is about.
             width: Columns of the verdict.
         """
         new = judged[self._n_taken :]
@@ -141,15 +156,23 @@ class LaneState:
             by = by[self.block :]
 
     def _learn(self, block: Floats) -> None:
-        vectors = block[:, self._lead :]
-        ys, xs, cs = block[:, 0].copy(), vectors[:, : self._d].copy(), vectors[:, self._d :].astype(np.int64)
+        ys = block[:, 0].copy()
+        xs, said, cs = self._parts(block)
         self._changed()
         try:
-            self._lines[0].learn_block(xs, cs, ys)
+            if self._remembering is not None:
+                self._remembering.learn_judged(xs, cs, ys, said)
+            else:
+                self._lines[0].learn_block(xs, cs, ys)
         except HeadwaterError:
             raise
         except Exception as error:
             raise _broken("learn", self._spec, error) from error
+
+    def _parts(self, block: Floats) -> tuple[Floats, Floats, Ints]:
+        """Numbers, memos and categories of examples."""
+        vectors, d, m = block[:, self._lead :], self._d, self._m
+        return vectors[:, :d].copy(), vectors[:, d : d + m].copy(), vectors[:, d + m :].astype(np.int64)
 
     def _changed(self) -> None:
         self._packed[0] = None
@@ -157,7 +180,8 @@ class LaneState:
 
     def _look_back(self, slow: Refittable, block: Floats, by: int) -> None:
         """A block has been learnt, the last of whose labels came at a place in the log."""
-        self.fresh.append(block)
+        xs, _, cs = self._parts(block)
+        self.fresh.append(np.hstack([block[:, : self._lead], xs, cs]))
         tally = slow.take_tally()
         if tally is not None:
             self._come_to(Point(by + 1, int(self._time[by - self._seq]), tally))

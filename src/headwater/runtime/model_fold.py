@@ -16,6 +16,7 @@ from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
 from headwater.learning.linear import Linear, LinearState
+from headwater.learning.protocol import n_memos
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.runtime.lane import LaneState, Point
 
@@ -55,12 +56,13 @@ class ModelFold:
         codes = list(app.plan.streams)
         self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
-        self.n_experts = len(model.experts)
+        self.n_experts, self.n_memos = len(model.experts), n_memos(model.learner)
         self.learner = _started(model)
         self.metrics = Metrics(model.experts)
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.no_change: Floats = np.zeros((3, 2))
-        self.pending = Pending(p.SCORES + self.n_experts + self.n_numbers + self.n_categories, self.ints)
+        width = p.SCORES + self.n_experts + self.n_numbers + self.n_memos + self.n_categories
+        self.pending = Pending(width, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
         # A question that is an outcome too is judged as one before it is asked: "no change" repeats that very outcome.
@@ -78,10 +80,11 @@ class ModelFold:
         scored, labelling = bound.rows.get(on, _NONE), bound.rows.get(label.value.stream, _NONE)
         if scored.size == 0 and labelling.size == 0:
             return np.zeros((0, p.J_SCORES + self.n_experts))
-        xs, cs, bases = np.zeros((n, self.n_numbers)), np.zeros((n, self.n_categories), np.int64), np.zeros(n)
+        xs, bases = np.zeros((n, self.n_numbers + self.n_memos)), np.zeros(n)
+        cs = np.zeros((n, self.n_categories), np.int64)
         on_keys, label_keys = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
         if scored.size:
-            xs[scored] = number_matrix(features[scored], self.columns.numbers)
+            xs[scored, : self.n_numbers] = number_matrix(features[scored], self.columns.numbers)
             bases[scored] = features[scored, self.columns.baseline]
             cs[scored] = category_matrix(
                 model.categories, bound.frames[on], bound.time[scored], self.learner.base, model.learner.bits

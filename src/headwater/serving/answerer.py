@@ -42,6 +42,7 @@ class Served:
         columns: Feature columns of its numbers.
         names: Names of its numbers, then of its categories.
         n_experts: Scores in a stored question.
+        n_memos: What its learner keeps with a question, between numbers and categories.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Served:
     names: tuple[str, ...]
     learner: Linear | LearnerSpec
     n_experts: int
+    n_memos: int = 0
 
 
 class ViewAnswerer:
@@ -120,9 +122,9 @@ class ViewAnswerer:
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         keys = hash_values((served.join,), rows, time)
         d, k = len(served.columns), len(served.categories)
-        skip = SCORES + served.n_experts
-        found, stored = view.rows(served.number, keys, skip + d + k, b"q")
-        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d :].astype(np.int64)
+        skip, m = SCORES + served.n_experts, served.n_memos
+        found, stored = view.rows(served.number, keys, skip + d + m + k, b"q")
+        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d + m :].astype(np.int64)
         fresh = np.flatnonzero(~stored)
         if fresh.size:
             part = rows if fresh.size == n else rows.take(fresh)
