@@ -116,7 +116,7 @@ planned = hw.Model(
     on=Departure,
     features=[*known_at_once, *streamed],
     label=label,
-    learner=hw.Fast(slow=trees(), update=hw.Planner(budget="50% of a core"), block=64, decide_every=4_000),
+    learner=hw.Fast(slow=trees(), update=hw.Planner(budget="50% of a core"), block=128, decide_every=4_000),
     baseline_by=Arrival.carrier,
     versions=hw.every_labels(100_000),
 )

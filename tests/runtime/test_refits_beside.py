@@ -63,8 +63,8 @@ class Life:
         self.learner.close()
         self.log.close()
 
-    def send(self, first, last=len(ROWS)):
-        self.log.append(batch_of(ROWS).slice(first, last))
+    def send(self, first, last=2**20):
+        self.log.append(batch_of(ROWS).slice(first, min(last, len(ROWS))))
 
     def run_until(self, true, what):
         """Let it run as a process would, until something holds."""

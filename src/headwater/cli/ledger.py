@@ -11,7 +11,7 @@ from headwater.cli.options import ConfigFile, Json, State
 
 
 def ledger(
-    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Only this model.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="M", help="Only what belongs to this model.")] = None,
     plans: Annotated[bool, typer.Option("--plans", help="List the plans that were made, each with its reason.")] = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write every job to a CSV file.")] = None,
     config: ConfigFile = None,
@@ -20,8 +20,8 @@ def ledger(
 ) -> None:
     """What updates cost and what they gained: by model, day (of event time, UTC) and method.
 
-    A gain is loss avoided: what the better one of the learners without the slow model's trees has lost on the same labels,
-    less what was served. For example:
+    A gain is loss avoided: what a mixture of the experts without the slow model has lost on the same labels, less what was
+    served. For example:
 
         headwater ledger
 

@@ -25,8 +25,10 @@ def economy(app: App, state: Path) -> dict[str, Any]:
     with Ledger(path, read_only=True) as ledger:
         jobs = ledger.jobs(model=MODEL)
     fits = [
-        {"at_ms": job.at_ms, "rows": job.rows, "method": job.method, "reserved_core_s": job.estimate_core_s,
-         "core_s": job.core_s, "outcome": job.outcome, "why": job.why, "labels": 0, "gained_loss": 0.0}
+        {
+            "at_ms": job.at_ms, "rows": job.rows, "method": job.method, "reserved_core_s": job.estimate_core_s,
+            "core_s": job.core_s, "outcome": job.outcome, "why": job.why, "labels": 0, "gained_loss": 0.0,
+        }
         for job in jobs if job.kind == "fit"
     ]  # fmt: skip
     served = [fit for fit in fits if fit["outcome"] == "served"]
@@ -37,9 +39,10 @@ def economy(app: App, state: Path) -> dict[str, Any]:
             mine[-1]["gained_loss"] += job.gained_loss
     core_s = {kind: sum(job.core_s for job in jobs if job.kind == kind) for kind in ("fast", "fit", "start")}
     gained, labels = sum(fit["gained_loss"] for fit in fits), sum(fit["labels"] for fit in fits)
+    verdict = _verdict(len(served), core_s["fit"], gained, labels)
     return {
         "has_slow": True, "updates": fits, "core_seconds": sum(core_s.values()), "core_seconds_by_kind": core_s,
-        "gained_loss": gained, "plans": plans_said(state, MODEL), "verdict": _verdict(len(served), core_s["fit"], gained, labels),
+        "gained_loss": gained, "plans": plans_said(state, MODEL), "verdict": verdict,
     }  # fmt: skip
 
 
@@ -48,8 +51,8 @@ def _verdict(n: int, core_s: float, gained: float, labels: int) -> str:
         return "No update was served long enough to be judged."
     paid = "They paid" if gained > 0 else "They did not pay"
     return (
-        f"{n} updates took {core_s:.2f} core-seconds. {paid}: against the better learner without trees, what was served lost "
-        f"{abs(gained / labels):.4f} {'less' if gained > 0 else 'more'} on each of {labels:,} labels."
+        f"{n} updates took {core_s:.2f} core-seconds. {paid}: against the fast layer without the slow expert, what was "
+        f"served lost {abs(gained / labels):.4f} {'less' if gained > 0 else 'more'} on each of {labels:,} labels."
     )
 
 

@@ -19,14 +19,16 @@ from headwater.learning.fast import EXPERTS, MAX_LEAVES, Race, weights_of
 from headwater.learning.fast_kernels import SCALE, VERSION, Rows, Slow, Weights, answer, learn, repeat
 from headwater.learning.forest import Forest, descend
 from headwater.learning.lightgbm import LightGBM
-from headwater.learning.mixture import EPS
+from headwater.learning.mixture import EPS, Mixture
 from headwater.learning.protocol import Array, LearnerState, Tally, check_block, check_option, check_shape
 from headwater.learning.slow_fit import YES, SlowFit, last_of
 
 _WHERE = "hw.Fast"
 _LEAVES = EXPERTS.index("leaves")
 _MOST_BITS = 20
-_ALL = (*EXPERTS, "served")  # whose losses are kept; the last is the answer itself
+_SAID = (*EXPERTS, "served")  # what is kept with a question; the last is the answer itself
+_ALL = (*_SAID, "bare")  # whose losses are kept; the last is a mixture of the experts that need no slow model
+_BARE = [EXPERTS.index(name) for name in ("bold", "careful", "no change")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,7 @@ class Fast:
     @property
     def n_memos(self) -> int:
         """What is kept with each question: the answers of all experts, and the one that was given."""
-        return len(_ALL)
+        return len(_SAID)
 
     def lagged(self, names: tuple[str, ...]) -> Fast:
         """The same, told which features are label lags: three of all labels, then three of an entity's if there is one."""
@@ -130,6 +132,8 @@ class FastLearner:
         self._columns = list(fit.columns) if fit is not None else []
         self._weights = weights_of(self._race, self._d, absolute=self._absolute, leaves=1)
         self._forest: Forest | None = None
+        loss: Literal["log", "absolute"] = "absolute" if self._absolute else "log"
+        self._bare = Mixture(len(_BARE), loss=loss, share=self._race.share, rate=self._race.rate)
         self._repeats: Floats = np.ones((2, 2))
         self._losses: Floats = np.zeros((2, len(_ALL)))  # sums, labels
         self._counts: Ints = np.zeros(2, np.int64)  # labels learnt; labels since the last decision point
@@ -143,7 +147,7 @@ class FastLearner:
 
     def say_many(self, xs: Floats, cs: Ints) -> Floats:
         n, last = xs.shape[0], last_of(xs, self._bases)
-        said = np.empty((n, len(_ALL)))
+        said = np.empty((n, len(_SAID)))
         if n:
             none = np.full(n, np.nan)
             rates = last if self._absolute else self._rates(last, none, self._repeats.copy())
@@ -151,7 +155,7 @@ class FastLearner:
         return said
 
     def learn_block(self, xs: Floats, cs: Ints, ys: Floats) -> None:
-        self._learn(xs, cs, ys, np.empty((ys.size, len(_ALL))), is_said=False)
+        self._learn(xs, cs, ys, np.empty((ys.size, len(_SAID))), is_said=False)
 
     def learn_judged(self, xs: Floats, cs: Ints, ys: Floats, said: Floats) -> None:
         self._learn(xs, cs, ys, said, is_said=True)
@@ -162,7 +166,8 @@ class FastLearner:
         last = last_of(xs, self._bases)
         rates = last if self._absolute else self._rates(last, labels, self._repeats)
         learn(self._rows(xs, cs, last, rates, labels), self._slow(xs, cs), self._weights, said, is_said)
-        lost = _losses(said, labels[:, None], absolute=self._absolute)
+        bare = self._bare.learn(said[:, _BARE], labels)
+        lost = _losses(np.column_stack([said, bare]), labels[:, None], absolute=self._absolute)
         self._losses += [np.nansum(lost, axis=0), (~np.isnan(lost)).sum(axis=0)]
         self._counts += ys.size
 
@@ -234,6 +239,7 @@ class FastLearner:
         weights = self._weights
         arrays = {name: getattr(weights, name) for name in _KEPT}
         arrays |= {"repeats": self._repeats, "losses": self._losses, "counts": self._counts}
+        arrays |= {f"bare.{name}": getattr(self._bare, name) for name in _MIXED}
         if self._forest is not None:
             arrays |= {f"forest.{name}": part for name, part in self._forest._asdict().items()}
             arrays |= {"leaf": weights.leaf[_LEAVES], "leaf_squares": weights.leaf_squares[_LEAVES]}
@@ -243,6 +249,8 @@ class FastLearner:
         arrays = state.arrays
         self._repeats, self._losses, self._counts = (np.array(arrays[name]) for name in ("repeats", "losses", "counts"))
         self._weights = self._weights._replace(**{name: np.array(arrays[name]) for name in _KEPT})
+        for name in _MIXED:
+            setattr(self._bare, name, np.array(arrays[f"bare.{name}"]))
         self._forest = None
         if "leaf" in arrays:
             self._set_forest(Forest(**{name: np.array(arrays[f"forest.{name}"]) for name in Forest._fields}))
@@ -250,6 +258,7 @@ class FastLearner:
             self._weights.leaf[_LEAVES], self._weights.leaf_squares[_LEAVES] = arrays["leaf"], arrays["leaf_squares"]
 
 
+_MIXED = ("weights", "potentials", "state")
 _KEPT = tuple(name for name in Weights._fields if name not in {"members", "params", "leaf", "leaf_squares"})
 
 

@@ -61,8 +61,8 @@ class Job:
         why: The plan's sentence.
         model: Whose it is.
         method: The method of update that it belongs to: "full", "window", "fast", ...
-        gained_loss: Loss avoided, summed over the labels since the row before: what the better one of the learners without
-            trees has lost on them, less what was served. Only rows of kind "gain" have any; it may be negative.
+        gained_loss: Loss avoided, summed over the labels since the row before: what a mixture of the experts without the
+            slow model has lost on them, less what was served. Only rows of kind "gain" have any; it may be negative.
     """
 
     at_ms: int

@@ -149,9 +149,8 @@ class Upkeep:
 
     def _gain(self, at_ms: int, tally: Tally) -> None:
         """What the slow model has spared us since the last decision point; negative where it did harm."""
-        served = tally.losses.get("served", np.nan)
-        if self._method and tally.n and np.isfinite(_model(tally)) and np.isfinite(served):
-            gained = tally.n * (_probe(tally) - served)
+        gained = tally.n * (tally.losses.get("bare", np.nan) - tally.losses.get("served", np.nan))
+        if self._method and np.isfinite(_model(tally)) and np.isfinite(gained):
             self.ledger.append(Job(at_ms, "gain", tally.n, 0.0, 0.0, "done", "", self.model, self._method, gained))
 
     def _rows(self) -> int:
@@ -166,8 +165,9 @@ class Upkeep:
     def _evidence(self, tally: Tally, rows: int, elapsed: float) -> Evidence:
         yes = int((self._labels[self._labels.size - rows :] >= YES).sum())
         rarer = None if self._absolute else min(yes, rows - yes)
+        unchanged = _number(tally.losses.get("no change", np.nan))
         return Evidence(
-            tally.n, _probe(tally), _number(_model(tally)), _number(tally.losses.get("no change", np.nan)), tally.n_known, rows, rarer,
+            tally.n, _probe(tally), _number(_model(tally)), unchanged, tally.n_known, rows, rarer,
             self.costs.upper(self.work(rows)), elapsed,
         )  # fmt: skip
 
