@@ -6,6 +6,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
+N ?= 1000
 
 .PHONY: help
 help: ## list the targets
@@ -29,6 +30,10 @@ test: setup ## run the tests
 .PHONY: bench
 bench: setup ## run every hot path against its peers; ARGS='--only SLUG', '--json FILE', '--quick', '--list'
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: faults
+faults: setup ## break a small app in every known way, N=1000 times; ARGS='--json FILE', '--seed S', '--only F7', '--no-known-bad'
+	@$(BIN)/headwater faults --n $(N) $(ARGS)
 
 .PHONY: check
 check: setup ## format, lint, types, layers, documents

@@ -42,7 +42,7 @@ def model(name="m", **options):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: label(Told.word), r"told\.word: a text is given as a label\. Compare it"),
+        (lambda: model(label=label(Told.word)), r"told\.word: a text is given as a label\. Compare it"),
         (lambda: label(Told.word + 1), "a text takes part"),
         (lambda: label(1), "a label is no expression.*got 1"),
         (lambda: label(join="id_"), r"hw\.label\.join: a label is joined by fields; expected Stream\.field; got 'id_'"),

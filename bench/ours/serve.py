@@ -19,7 +19,7 @@ from headwater.runtime.declared import load_app
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
 from headwater.serving.decisions import Decision
-from headwater.serving.gateway import Options
+from headwater.serving.options import Options
 from headwater.serving.server import Running
 from headwater.telemetry.logs import configure
 
@@ -35,7 +35,7 @@ def keep_decisions(path: Path) -> None:
 
     async def store(group: list[Decision]) -> None:
         lines = []
-        for time_us, model, version, keys, scores in group:
+        for time_us, model, version, keys, scores, _ in group:
             if isinstance(keys, Column):
                 about = {"time_us": str(time_us), "model": model, "version": version}
                 batch = pa.record_batch([keys.values.to_arrow(), pa.array(scores)], schema=schema)  # type: ignore[union-attr]

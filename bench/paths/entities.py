@@ -10,7 +10,7 @@ from bench.result import Result, Spec, figure
 from bench.row import Row, Size
 from bench.sides import WORK, ours, run
 
-ENTITIES, ROUNDS = 1_000_000, 2
+ENTITIES, ROUNDS = 1_000_000, 4
 
 
 def _entities(row: Row, size: Size) -> list[Result]:

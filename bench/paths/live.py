@@ -21,7 +21,7 @@ from bench.result import Result, Spec, figure
 from bench.row import Row, Size
 from bench.sides import ROOT, WORK, Server, cpu_s, ours, peak_mb
 
-EVENTS_PER_S, ASKS_PER_S, LINES_A_REQUEST, SECONDS, WARM_S, ROUNDS = 5_000, 500, 50, 16, 2, 3
+EVENTS_PER_S, ASKS_PER_S, LINES_A_REQUEST, SECONDS, WARM_S, ROUNDS, RECOVERIES = 5_000, 500, 50, 16, 2, 3, 7
 FULL_RATE_EVENTS, PATIENCE_S = 400_000, 60.0
 _CONNECTIONS, _AFTER_S = 8, 2.0  # questions go on after the last event
 _APP = str(ROOT / "bench" / "apps" / "loop.py")
@@ -209,7 +209,7 @@ async def _recover(port: int, learner: int, bodies: list[bytes]) -> _Recovery:
 
 def _recovery(row: Row, size: Size) -> list[Result]:
     bodies, rounds, versions = _bodies(size.work(FULL_RATE_EVENTS), LINES), [], {}
-    for _ in range(size.rounds(ROUNDS)):
+    for _ in range(size.rounds(RECOVERIES)):
         with Server([*ours("run"), _APP, str(fresh("recovery"))], pin=False) as server:
             rounds.append(uvloop.run(_recover(server.port, server.facts["pids"]["learner"], bodies)))
             versions = server.facts["versions"]

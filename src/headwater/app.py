@@ -16,18 +16,20 @@ from typing import Any
 from headwater.core.duration import parse_ms, parse_offset_ms
 from headwater.core.errors import DeclarationError, nearest
 from headwater.core.event import EventType
-from headwater.core.expressions import Expr, FieldRef, check, is_text, owner
-from headwater.core.schema import Schema
-from headwater.evaluation.labels import Label
+from headwater.core.expressions import STANDS_FOR, Expr, FieldRef, Op, check, is_text, owner
+from headwater.core.schema import Kind, Schema
+from headwater.evaluation.labels import Label, Missing
 from headwater.features.aggregates import ewma, last
 from headwater.features.memories import Aggregate, Category, Feature, Numeric
 from headwater.features.plan import Plan, Planner
 from headwater.following.declaring import Consuming
+from headwater.learning.classes import Softmax
 from headwater.learning.fast_lane import Fast
 from headwater.learning.linear import Linear
 from headwater.learning.protocol import LearnerSpec, check_spec
 from headwater.planning.declaring import updating
 
+_SAID = ("label", "score", "probabilities")  # of an answer about several classes, beside the key
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 
 
@@ -89,7 +91,8 @@ class Model:
         on: The stream; each of its events is scored once.
         features: What the answer may depend on; fields of `on` count as numbers.
         label: What turns out to be true, and when.
-        learner: How the line learns: compiled, or by blocks of labels in the event lane.
+        learner: How the line learns: compiled, or by blocks of labels in the event lane; with `Softmax` the label names one of
+            several classes.
         baseline_by: Whose last outcome "no change" repeats: fields of the labelling stream; None: the last of all.
         baseline_at: The same entity's fields on the `on` stream, where names differ.
         versions: When the live line is registered as a version.
@@ -101,7 +104,7 @@ class Model:
     on: EventType
     features: Sequence[AnyFeature]
     label: Label
-    learner: Linear | LearnerSpec = field(default_factory=Linear)
+    learner: Linear | Softmax | LearnerSpec = field(default_factory=Linear)
     baseline_by: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
     baseline_at: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
     versions: Publish = field(default_factory=lambda: every("1d"))
@@ -128,7 +131,8 @@ class Model:
                 "the label is joined to another stream than the model's", where=self.name,
                 expected=f"label(on=<field of {self.on.schema.stream}>)", got=self.label.on.text(),
             )  # fmt: skip
-        self._baseline = last(self.label.value, by=self.baseline_by, at=self.baseline_at)
+        _check_label(self)
+        self._baseline = last(self.outcome, by=self.baseline_by, at=self.baseline_at)
         if isinstance(self.learner, Fast) and self.learner.lags:
             lags = _lags(self)
             there = {f.name for f in self.features}
@@ -139,6 +143,11 @@ class Model:
     def schema(self) -> Schema:
         """The scored stream's schema."""
         return self.on.schema
+
+    @property
+    def outcome(self) -> Expr[Any]:
+        """The label as a number: its value, or where it names a class what stands for that."""
+        return Op(STANDS_FOR, (self.label.value,)) if isinstance(self.learner, Softmax) else self.label.value
 
     @property
     def baseline(self) -> Aggregate:
@@ -160,6 +169,11 @@ class Model:
     def experts(self) -> list[str]:
         """Who is judged, in the order of scores."""
         return ["live", *self.twins, "no_change"]
+
+    @property
+    def n_scores(self) -> int:
+        """Floats of a waiting question that say what experts said: a score each, or a class each and probabilities of all."""
+        return len(self.experts) * (1 + self.learner.width if isinstance(self.learner, Softmax) else 1)
 
     def describe(self) -> dict[str, Any]:
         """The declaration as plain data: equal data, equal model."""
@@ -192,19 +206,50 @@ def _spelled(f: Aggregate) -> str:
 
 def _check_parts(model: Model) -> None:
     """Refuse parts of a model that are something else than they should be."""
-    learners = "hw.Linear(...), hw.River(...) or another learner"
-    parts = {"label": (model.label, Label, "hw.label(...)"), "learner": (model.learner, Linear | LearnerSpec, learners),
+    parts = {"label": (model.label, Label, "hw.label(...)"),
+             "learner": (model.learner, Linear | Softmax | LearnerSpec, "hw.Linear(...), hw.Softmax(...) or another learner"),
              "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)")}  # fmt: skip
     parts |= {f"twins[{name!r}]": (rule, Publish, parts["versions"][2]) for name, rule in model.twins.items()}
     for part, (given, kind, expected) in parts.items():
         if not isinstance(given, kind):
             raise DeclarationError(f"{part} is something else", where=model.name, expected=expected, got=repr(given))
-    if not isinstance(model.learner, Linear):
+    if not isinstance(model.learner, Linear | Softmax):
         check_spec(model.learner)
     if isinstance(model.learner, Fast):
         updating(model.learner.update, f"{model.name}: hw.Fast.update")
     if not isinstance(model.features, list | tuple):
         raise DeclarationError("features are no list", where=model.name, expected="features=[...]", got=repr(model.features))
+
+
+def _check_label(model: Model) -> None:
+    """Refuse a label that the learner cannot take: a text as a number, a number as the name of a class."""
+    label = model.label
+    if not isinstance(model.learner, Softmax):
+        if is_text(label.value):
+            raise DeclarationError(
+                "a text is given as a label", where=label.value.text(),
+                next_step="Compare it: Stream.field == 'yes'. Where it names one of several classes: learner=hw.Softmax().",
+            )  # fmt: skip
+        return
+    if not isinstance(label.value, FieldRef) or label.value.spec.kind not in (Kind.STR, Kind.INT):
+        raise DeclarationError(
+            "this label does not name a class", where=f"{model.name}: {label.value.text()}",
+            expected="a field of type str or int, as it is", next_step="Give the field, or use hw.Linear(...) for a number.",
+        )  # fmt: skip
+    if model.on.schema.key in _SAID:
+        raise DeclarationError(
+            "the key has the name of something that an answer says", where=f"{model.name}: {label.on.text()}",
+            expected=f"a key that is none of {', '.join(_SAID)}", next_step="Give the field another name.",
+        )  # fmt: skip
+    if label.value.spec.personal:
+        raise DeclarationError(
+            "names of classes are shown, and this field is personal", where=f"{model.name}: {label.value.text()}",
+            expected="a field of type str or int that may be shown", next_step="Label by a field that is about nobody.",
+        )  # fmt: skip
+    if label.missing is not Missing.UNKNOWN:
+        raise DeclarationError(
+            "a missing label names no class", where=f"{model.name}: hw.label.missing", expected="hw.UNKNOWN", got="hw.NEGATIVE"
+        )
 
 
 def _check_name(name: str, what: str) -> None:
@@ -284,7 +329,7 @@ class App(Consuming):
                 planner.number(f.expr) if isinstance(f, Numeric) else planner.aggregate(f, model.schema) for f in model.numbers
             ]
             baseline = planner.aggregate(model.baseline, model.schema)
-            columns[model.name] = ModelColumns(tuple(numbers), baseline, planner.value(model.label.value))
+            columns[model.name] = ModelColumns(tuple(numbers), baseline, planner.value(model.outcome))
         return planner.plan(), columns
 
     def model(self, name: str) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +81,43 @@ def test_last_labels_are_features_where_no_change_beats_the_ladder(tmp_path):
     assert overall["live"]["accuracy"] > found.ladder["every_event"]["accuracy"]
 
 
-def test_several_classes_ask_for_the_most_frequent_one_and_say_so(tmp_path):
-    table = drifting(N)
-    table["label"] = table["shop"]
-    found, app, done, _ = written(tmp_path, table, Choices("label", "ts", keep=("shop",)))
+@pytest.mark.parametrize(("late", "numbered"), [(False, False), (True, True)])
+def test_several_classes_become_a_softmax_whose_replay_is_the_first_rung(tmp_path, late, numbered):
+    """Classes depend on x and on the shop, and one comes up half way; of numbers the field is an int."""
+    table, rng = rich(late), np.random.default_rng(9)
+    x = np.array([float(v or 0) for v in table["x"]])
+    kinds = np.where(x > 0.8, "high", np.where(x < -0.8, "low", np.where(np.arange(N) > N // 2, "new one", "mid")))
+    kinds[rng.random(N) < 0.1] = "(odd) 'name'"
+    names = list(dict.fromkeys(kinds.tolist()))
+    table["label"] = [names.index(kind) for kind in kinds] if numbered else kinds.tolist()
+    choices = Choices("label", "ts", "known" if late else None, drop=("id",))
+    found, app, done, judged = written(tmp_path, table, choices)
     assert found.task == "multiclass"
     text = (tmp_path / "app.py").read_text()
-    commonest = max(set(table["shop"]), key=table["shop"].count)
-    assert "one at a time" in text
-    assert f"== '{commonest}'" in text
-    assert done.fold.metrics()["outcome"]["overall"]["live"]["auc"] > 0.99
-    assert app.name == "table"
+    assert "learner=hw.Softmax(classes=16, " in text
+    assert f"label: hw.Field[{'int' if numbered else 'str'}]" in text
+    order = np.argsort(found.prepared.encoded.known_ms, kind="stable") if late else np.arange(N)
+    climbed = climb(found.prepared.encoded, spec=found.spec)
+    live, frozen = judged[:, p.J_SCORES], judged[:, p.J_SCORES + 1]
+    np.testing.assert_allclose(live, climbed.said[order, 0], rtol=0, atol=1e-9)
+    after = np.isin(order, np.arange(N // 5, N))
+    np.testing.assert_allclose(frozen[after], climbed.said[order, 3][after], rtol=0, atol=1e-9)
+    assert -np.log(live[after]).mean() == pytest.approx(found.ladder["every_event"]["log_loss"], abs=1e-9)
+    report = done.fold.metrics()["outcome"]
+    assert {one["label"]: one["labels"] for one in report["classes"]} == dict(Counter(map(str, table["label"])))
+    run = LocalRun(app)
+    run.control("begun")
+    assert run.predict("outcome", case_id=1, x=0.5)["predictions"][0]["label"] is None
+
+
+def test_what_classes_were_lately_are_features_where_no_change_beats_the_ladder(tmp_path):
+    table = drifting(N)
+    table["label"] = [("up", "down", "flat")[(i // 60) % 3] for i in range(N)]
+    found, _, done, _ = written(tmp_path, table, Choices("label", "ts"))
+    assert found.but
+    assert "hw.mean(Outcome.label == 'up', half_life=" in (tmp_path / "app.py").read_text()
+    overall = done.fold.metrics()["outcome"]["overall"]
+    assert overall["live"]["accuracy"] > found.ladder["every_event"]["accuracy"]
 
 
 def test_numbers_in_their_own_unit_with_long_gaps(tmp_path):

@@ -9,6 +9,17 @@ import pytest
 
 from headwater.assess.assessment import assess
 from headwater.assess.choices import Choices
+from headwater.assess.declaration import declare
+from headwater.assess.events import write_events
+from headwater.core.batch import Frame, column
+from headwater.core.clock import VirtualClock
+from headwater.runtime.declared import load_app
+from headwater.runtime.publishing import Publisher
+from headwater.runtime.replay import replay
+from headwater.runtime.served import served
+from headwater.serving.answerer import ViewAnswerer
+from headwater.serving.protocol import Question
+from headwater.store.memory_view import MemoryView
 
 RUNGS = ("every_event", "1%", "5%", "frozen")
 MEASURED = {
@@ -66,3 +77,23 @@ def test_several_classes_and_rare_clicks(found):
     assert connections["ladder"]["every_event"]["log_loss"] < 0.02 < connections["ladder"]["frozen"]["log_loss"]
     assert found("obd")["suspected_leaks"] == []
     assert "next to nothing" in found("obd")["verdict"]
+
+
+def test_the_app_of_several_classes_learns_and_serves(streams, tmp_path):
+    """Connections, 20,000 of them: written as an app, replayed to the ladder's scores, and asked."""
+    found = assess(streams / "kdd99.csv.gz", Choices("label", "ts"), rows=20_000)
+    (tmp_path / "app.py").write_text(declare(found))
+    app = load_app(tmp_path / "app.py")
+    done = replay(app, write_events(found, tmp_path / "events"))
+    live = done.fold.metrics()["outcome"]["overall"]["live"]
+    assert live["n"] == 20_000
+    assert live["accuracy"] > 0.98
+    view = MemoryView()
+    Publisher(done.fold, view, VirtualClock(), resume=False).publish()
+    answerer = ViewAnswerer(app.plan, served(app), view, app.fingerprint())
+    schema = app.models["outcome"].schema
+    fields = {f.name: column(f, [7 if f.name == "case_id" else None]) for f in schema.fields}
+    said = answerer.answer("outcome", Question(Frame(1, fields), frozenset(fields))).classes
+    assert said is not None
+    assert set(said.names) == {one["label"] for one in done.fold.metrics()["outcome"]["classes"]}
+    assert 0.5 < said.probabilities.sum() <= 1.0

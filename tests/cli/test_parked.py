@@ -22,7 +22,9 @@ def test_parked_events_are_listed_with_their_reason(done, parked, tmp_path):
     out = done("parked", "list", "--state", tmp_path)
     assert "2013-01-01 00:26:40 UTC" in out
     assert "Fatal: \\x1b[2J no" in out
-    (first, _) = done("parked", "list", "notify", "--state", tmp_path, "--json")
+    (hidden, _) = done("parked", "list", "notify", "--state", tmp_path, "--json")
+    assert hidden["event"].startswith("*** (")
+    (first, _) = done("parked", "list", "notify", "--state", tmp_path, "--json", "--personal")
     assert (first["consumer"], first["seq"], first["event"]) == ("notify", 3, {"seq": 3})
     assert done("parked", "list", "another", "--state", tmp_path, "--json") == []
 

@@ -11,9 +11,10 @@ from headwater.core.clock import VirtualClock
 from headwater.ingest import Door, Limits
 from headwater.log import open_log
 from headwater.log.wake import Doorbell
+from headwater.runtime.changes import remember
 from headwater.runtime.config import find, load
 from headwater.runtime.declared import load_app
-from headwater.runtime.places import BELLS
+from headwater.runtime.places import BELLS, STATE
 
 GOOD = {
     "stream": "order",
@@ -38,6 +39,8 @@ def app(tmp_path):
     body = "\n".join(map(json.dumps, (GOOD, BAD, UNKNOWN))).encode()
     asyncio.run(door.submit(body, "application/x-ndjson", {}, None))
     log.close()
+    (state(path) / STATE).mkdir()
+    remember(state(path) / STATE, load_app(path))
     return path
 
 
@@ -97,3 +100,21 @@ def test_a_wrong_repair_is_refused(app, capsys):
     with pytest.raises(SystemExit, match="1"):
         main.run(["quarantine", "replay", str(app), "--edit", "sett a=1", "--state", str(state(app))])
     assert "set name=value" in capsys.readouterr().err
+
+
+def test_what_may_be_personal_is_hidden_unless_it_is_asked_for(done, app, capsys):
+    """The app now says that a shop is a person's; of an app that nobody knows, everything may be personal."""
+    declared = state(app) / STATE / "declaration.json"
+    said = json.loads(declared.read_text())
+    next(f for f in said["streams"]["order"]["fields"] if f["name"] == "courier")["personal"] = True
+    declared.write_text(json.dumps(said))
+    capsys.readouterr()
+    (bad, unknown) = done("quarantine", "list", "--state", state(app), "--json")
+    assert json.loads(bad["raw"]) == {**BAD, "courier": "***", "distance_km": "***"}  # a text for a number
+    assert json.loads(unknown["raw"]) == {**UNKNOWN, "courier": "***"}
+    (bad, _) = done("quarantine", "list", "--state", state(app), "--json", "--personal")
+    assert json.loads(bad["raw"]) == BAD
+    assert '"courier": "c"' not in done("quarantine", "show", bad["seq"], "--state", state(app))
+    assert '"courier": "c"' in done("quarantine", "show", bad["seq"], "--state", state(app), "--personal")
+    declared.unlink()
+    assert done("quarantine", "show", bad["seq"], "--state", state(app), "--json")["raw"].startswith("*** (")

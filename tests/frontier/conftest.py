@@ -28,6 +28,21 @@ def history(n=3000, *, turn=None, task="binary", delay_ms=0, seed=0, classes=("n
     )  # fmt: skip
 
 
+WORLDS = ("stationary", "abrupt", "gradual", "recurring")
+
+
+def world(kind, n=6000, seed=0, delay_ms=0):
+    """As `history`, but what the sign of two numbers means changes at a half, over the middle third, or each sixth."""
+    rng = np.random.default_rng(seed)
+    encoded, at = history(n, seed=seed, delay_ms=delay_ms), np.arange(n) / n
+    turned = {
+        "stationary": np.zeros(n, bool), "abrupt": at >= 0.5, "gradual": rng.random(n) < np.clip(3 * at - 1, 0, 1),
+        "recurring": (6 * at).astype(int) % 2 == 1,
+    }[kind]  # fmt: skip
+    encoded.y[turned] = 1.0 - encoded.y[turned]
+    return encoded
+
+
 @pytest.fixture(scope="session")
 def stream() -> Stream:
     return stream_of(history())

@@ -8,17 +8,27 @@ import numpy as np
 import pytest
 
 from headwater.frontier.live import Life
+from headwater.frontier.run import _compile
 from headwater.frontier.scores import metrics
 from headwater.frontier.stream import stream_of
 from headwater.learning.boosted import Boosted
 
-from .conftest import history
+from .conftest import WORLDS, history, world
 
 pytest.importorskip("lightgbm")
 
 
-def life(stream, budget=1e9, fitter=None):
-    return Life(stream, fitter or Boosted(trees=20, leaves=8), 20, budget).run()
+ALL = ("steps", "window", "full")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled(stream):
+    """What is compiled first counts as a fit's core-seconds, and would be stopped at its limit."""
+    _compile(stream)
+
+
+def life(stream, budget=1e9, fitter=None, methods=("full",)):
+    return Life(stream, fitter or Boosted(trees=20, leaves=8), 20, budget, methods=methods).run()
 
 
 def refusal(done):
@@ -104,3 +114,48 @@ def test_labels_that_come_late_are_not_looked_at_before():
     assert layer.n_learnt <= 3000 - 200
     assert late.rows.ready[300] == 101
     assert late.rows.ready[150] == 0
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_made_up_worlds_are_kept_up_with(kind):
+    stream = stream_of(world(kind, 3000))
+    done = life(stream)
+    assert metrics(stream, done.layer.fused)["log_loss"] < 0.9 * metrics(stream, stream.rows.unchanged)["log_loss"]
+    if kind == "abrupt":
+        assert any(row > 1500 for row, _ in done.swaps)
+
+
+def test_labels_ten_times_as_late_cause_no_more_fits():
+    soon, late = (life(stream_of(world("stationary", 3000, delay_ms=delay))) for delay in (30_000, 300_000))
+    assert late.n_fits <= soon.n_fits
+    reasons = [plan.why for _, plan in late.plans if plan.action == "fit" and "waiting has cost" in plan.why]
+    assert len(reasons) <= sum("waiting has cost" in plan.why for _, plan in soon.plans if plan.action == "fit")
+
+
+def test_the_method_is_chosen_and_a_fast_layer_goes_on_from_more_trees():
+    stream = stream_of(world("abrupt", 3000))
+    done = life(stream, methods=ALL)
+    assert sum(done.n_by.values()) == done.n_fits
+    assert {"steps", "full"} <= set(done.n_by) | {"steps"}
+    assert metrics(stream, done.layer.fused)["auc"] > 0.75
+    assert {plan.method for _, plan in done.plans if plan.action == "fit"} >= set(done.n_by)
+
+
+def test_past_regimes_are_kept_and_their_losses_reported():
+    done = life(stream_of(world("abrupt", 3000, seed=1)))
+    assert len(done.losses_now) == len(done.anchors.past)
+    for regime in done.anchors.past:
+        assert regime.kept.rows.min() >= regime.first
+        assert regime.kept.rows.max() <= regime.last
+        assert np.isfinite(regime.loss_then)
+
+
+def test_a_layer_can_rest_and_forget(stream):
+    done = life(stream)
+    layer = done.layer
+    n = layer.n_learnt
+    layer.rest()
+    layer.reset()
+    assert layer.n_learnt == n
+    assert layer.forest is None
+    assert not layer.weights.dense[:, 2:].any()

@@ -14,7 +14,7 @@ from headwater.core.errors import Fatal
 from headwater.frontier import matrix
 from headwater.frontier.plot import draw
 from headwater.frontier.report import Row, recommend
-from headwater.frontier.run import frontier, live
+from headwater.frontier.run import Asked, frontier, live
 from headwater.frontier.scores import metrics, quality
 from headwater.frontier.screen import chart
 from headwater.frontier.stream import stream_of
@@ -102,7 +102,7 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(Fatal, match="all labels are the same"):
         stream_of(same)
     with pytest.raises(Fatal, match="no such slow model"):
-        frontier(history(), slow="xgboost")
+        frontier(history(), Asked(slow="xgboost"))
 
 
 def test_a_real_stream_s_fast_layer_beats_no_change():

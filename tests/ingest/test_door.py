@@ -176,10 +176,10 @@ def test_body_too_large() -> None:
     assert desk.post(b"x" * 101).status == 413
 
 
-def test_learner_too_far_behind_is_429() -> None:
+def test_learner_too_far_behind_is_503() -> None:
     desk = Desk(Limits(lag=lambda: 11, max_lag_events=10))
     answer = desk.post(lines([departure(1)]))
-    assert (answer.status, answer.headers["retry-after"], desk.log.n_appends) == (429, "2", 0)
+    assert (answer.status, answer.headers["retry-after"], desk.log.n_appends) == (503, "2", 0)
     assert "11 events behind" in answer.content["detail"]
 
 

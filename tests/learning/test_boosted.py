@@ -36,6 +36,27 @@ def test_margins_equal_the_library_s_own(loss, holes):
     )
 
 
+@pytest.mark.parametrize("loss", ["log", "absolute"])
+def test_more_trees_equal_the_library_s_own_continued_training(loss):
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(3000, 4))
+    y = (x[:, 0] * x[:, 1] > 0).astype(float) if loss == "log" else x[:, 0] + 3 * x[:, 1]
+    spec, new = Boosted(loss, trees=10, leaves=8), slice(1500, 3000)
+    forest = spec.fit(x[:1500], y[:1500])
+    grown = spec.after(forest, 5).fit(x[new], y[new])
+    assert grown.roots.size == 15
+    base = float(np.log(y[:1500].mean() / (1 - y[:1500].mean())) if loss == "log" else np.median(y[:1500]))
+    params = {
+        "objective": "binary" if loss == "log" else "regression_l1", "num_leaves": 8, "learning_rate": 0.1, "num_threads": 1,
+        "deterministic": True, "force_row_wise": True, "verbosity": -1, "boost_from_average": False, "min_data_in_leaf": 20,
+    }  # fmt: skip
+    first = lightgbm.train(params, lightgbm.Dataset(x[:1500], y[:1500], init_score=np.full(1500, base)), num_boost_round=10)
+    start = first.predict(x[new], raw_score=True) + base
+    more = lightgbm.train(params, lightgbm.Dataset(x[new], y[new], init_score=start), num_boost_round=5)
+    expected = first.predict(x, raw_score=True) + base + more.predict(x, raw_score=True)
+    np.testing.assert_allclose(margins_of(grown, x, 0, len(x)), expected, atol=1e-9)
+
+
 def test_the_same_labels_give_the_same_bits():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(500, 3)), rng.integers(0, 2, 500).astype(float)

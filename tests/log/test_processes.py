@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 
 from headwater.core import crashpoints
 from headwater.core.errors import WrongState
+from headwater.faults.kills import die_at
 from headwater.log import LmdbLog, Verdict
 from headwater.testing.log_conformance import Row, batch_of, stored
 
@@ -29,22 +29,10 @@ def batches(n_ids: int, seed: int, n: int) -> list[list[Row]]:
     return [[Row(f"id-{random.randrange(n_ids)}", price=random.choice([1.0, 1.0, 2.0])) for _ in range(20)] for _ in range(n)]
 
 
-def die_at(name: str, times: int) -> None:
-    left = times
-
-    def act(reached: str) -> None:
-        nonlocal left
-        left -= reached == name
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    crashpoints.arm(act)
-
-
 def append_all(folder: Path, sent: list[list[Row]], crashpoint: str, times: int, pipe: Connection) -> None:
     log = LmdbLog(folder)
     if crashpoint:
-        die_at(crashpoint, times)
+        crashpoints.arm(die_at(crashpoint, times))
     pipe.send("open")
     pipe.recv()
     for rows in sent:

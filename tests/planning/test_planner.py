@@ -39,6 +39,7 @@ def test_nothing_is_fitted_before_there_are_labels_enough():
         ({"n_rarer": 0}, Bucket(1.0, 10.0), "one class only"),
         ({"n_rarer": 3}, Bucket(1.0, 10.0), "3 labels of the rarer class"),
         ({"n_window": 50}, Bucket(1.0, 10.0), "50 labels, too few"),
+        ({"n_sources": 1}, Bucket(1.0, 10.0), "labels of one source only"),
         ({}, Bucket(0.0, 0.0), "budget is zero"),
         ({"cost_core_s": 11.0}, Bucket(1.0, 10.0), "never saves up more than 10"),
         ({"cost_core_s": 5.0}, Bucket(0.0, 10.0, 2.0), "has 2 left"),
@@ -105,6 +106,42 @@ def test_a_clock_that_goes_back_is_said_and_earns_nothing():
     assert planner.bucket.level == level
 
 
+def test_a_clock_that_jumps_ahead_saves_up_no_more_than_the_depth():
+    planner = fitted(Bucket(1.0, 10.0, 5.0))
+    assert planner.decide(evidence(elapsed=1e9)).numbers["level_core_s"] == 10.0
+
+
+def test_labels_of_several_sources_are_learnt_from():
+    assert Planner(Policy(), Bucket(1.0, 10.0)).decide(evidence(n_sources=2)).action == "fit"
+
+
+def test_labels_that_are_late_are_told_from_labels_that_stopped():
+    late = fitted().decide(evidence(n_new=0, coverage=0.1))
+    assert late.action == "wait"
+    assert "labels come late, by now 10% of the newest can be known; that is no sign of change" in late.why
+
+
+def test_a_window_that_is_to_wait_costs_its_probes_and_is_no_failure():
+    planner = fitted()
+    while planner.decide(evidence(model_loss=0.6)).action != "fit":
+        pass
+    level = planner.bucket.level
+    planner.postponed(0.25)
+    assert planner.bucket.level == pytest.approx(level + 1.0 - 0.25)
+    assert planner.decide(evidence(model_loss=0.6)).action == "fit"
+
+
+def test_a_method_that_never_ends_is_stopped_charged_and_backed_off():
+    planner, tries, spent = fitted(Bucket(0.5, 10.0)), 0, 0.0
+    for _ in range(60):
+        if planner.decide(evidence(model_loss=0.6)).action == "fit":
+            tries, spent = tries + 1, spent + 3.0
+            planner.ended(evidence(), 3.0, served=False)
+    assert planner.n_fits == 1
+    assert 2 <= tries <= 4
+    assert spent <= 0.5 * 60 + 10.0 + 3.0
+
+
 def test_tries_that_pay_come_sooner_and_tries_that_do_not_come_later():
     def wait_after(second_model_loss):
         planner = fitted()
@@ -126,3 +163,12 @@ def test_the_probe_counts_only_what_is_missing():
     assert probe.owed == pytest.approx(1.0)
     probe.observe(10, 0.3, 0.0)
     assert probe.owed == pytest.approx(0.0)
+
+
+def test_a_fit_that_somebody_asked_for_is_due_but_still_has_to_be_paid():
+    planner = Planner(Policy(by_itself=False, first_by_itself=False), Bucket(1.0, 10.0))
+    assert planner.decide(evidence()).why == "Wait: nobody has asked for a fit."
+    plan = planner.decide(evidence(), asked="Refit: an operator asked for it.")
+    assert (plan.action, plan.method, plan.why) == ("fit", "full", "Refit: an operator asked for it.")
+    planner.ended(evidence(), 1.0, served=True)
+    assert "never saves up" in planner.decide(evidence(cost_core_s=11.0), asked="Refit: again.").why

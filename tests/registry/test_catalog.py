@@ -139,11 +139,11 @@ def test_a_crash_right_after_registering_keeps_it(catalog, tmp_path):
 def test_a_newer_format_is_refused_untouched(tmp_path):
     Catalog(tmp_path).close()
     outside = sqlite3.connect(tmp_path / FILE_NAME)
-    outside.execute("PRAGMA user_version = 2")
+    outside.execute("PRAGMA user_version = 3")
     outside.close()
     before = (tmp_path / FILE_NAME).read_bytes()
     for read_only in (True, False):
-        with pytest.raises(WrongState, match=r"expected format 1; got format 2"):
+        with pytest.raises(WrongState, match=r"expected format 2; got format 3"):
             Catalog(tmp_path, read_only=read_only)
     assert (tmp_path / FILE_NAME).read_bytes() == before
 

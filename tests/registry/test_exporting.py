@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from headwater.core.errors import CorruptData, Fatal
+from headwater.learning.classes import OTHER, Softmax
 from headwater.learning.linear import Linear, base_of
 from headwater.registry import Artifact, Version
 from headwater.registry import npz as npz_format
 from headwater.registry.exporting import FORMATS, export
 from headwater.registry.portable import HUGE, Portable, portable
+from headwater.registry.portable_classes import PortableClasses
 from headwater.registry.probes import probes
+from headwater.registry.scorer import load
 
 NEEDED = {"npz": ("numpy",), "onnx": ("onnx", "onnxruntime"), "mlflow": ("mlflow", "pandas")}
 WAYS = [
@@ -206,3 +209,32 @@ def test_mlflow_has_a_signature_and_no_pickle(tmp_path):
     assert [str(kind) for kind in signature.inputs.input_types()] == ["DataType.double"] * 3 + ["DataType.long"]
     assert signature.outputs.input_names() == ["score"]
     assert not [path for path in (tmp_path / "late").rglob("*") if path.suffix in {".pkl", ".pickle"}]
+
+
+def classes(n_numbers, n_categories, *, standardize=True, seed=1):
+    """A line of four classes, of which one was never met."""
+    plain = model(Linear(bits=6, standardize=standardize), n_numbers, n_categories, seed)
+    weights = np.random.default_rng(seed).normal(0, 1, (plain.weights.size, 4))
+    weights[plain.base + 7 :] = 0.0
+    learner = Softmax(classes=3, bits=6, standardize=standardize)
+    met, names = np.array([0, 5, 900, 20]), (OTHER, "sun", "雪", 'a"b')
+    return PortableClasses(plain.version, learner, plain.numbers, plain.categories, weights, plain.stats, met, names)
+
+
+@pytest.mark.parametrize("way", [(4, 3), (0, 2), (3, 0)])
+def test_several_classes_score_the_same_by_numpy_alone(way, tmp_path):
+    made = classes(*way)
+    done = export(made, "npz", tmp_path / "out.npz", n=400)
+    assert done.difference <= 1e-12
+    header, score = load(str(tmp_path / "out.npz"))
+    assert header["classes"] == list(made.classes)
+    shares = score(*probes(made, 50, seed=3))
+    assert (shares[:, 0] == 0.0).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1 - 1 / (2 + 925), rtol=1e-12)
+
+
+@pytest.mark.parametrize("to", ["onnx", "mlflow"])
+def test_several_classes_in_another_format_are_refused(to, tmp_path):
+    with pytest.raises(Fatal, match=f"exported as npz only; expected --to npz; got {to}"):
+        export(classes(2, 1), to, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -7,8 +7,10 @@ import pytest
 
 from headwater.core.errors import ConfigError
 from headwater.runtime import config
-from headwater.runtime.gateway import token_of
+from headwater.runtime.guarding import guarding, token_of
 from headwater.runtime.settings import Settings
+from headwater.serving.keys import KeyFile
+from headwater.serving.scopes import EVERYTHING, NOTHING, parse
 
 
 @pytest.fixture(autouse=True)
@@ -167,9 +169,16 @@ def test_where_things_lie(tmp_path):
     assert config.load(None, {"log.url": "memory://"}).settings.log_url == "memory://"
 
 
-def test_an_address_that_others_can_reach_needs_a_token(file, tmp_path):
-    with pytest.raises(ConfigError, match=r"can be reached by other machines: set server\.token_file"):
-        config.load(file('[server]\nhost = "0.0.0.0"\n'))
+def test_an_address_that_others_can_reach_needs_a_key_or_a_token(file, tmp_path):
+    open_to_all = config.load(file('[server]\nhost = "0.0.0.0"\n'), {"state_dir": tmp_path / "state"}).settings
+    with pytest.raises(ConfigError, match="can be reached by other machines, and there is no key"):
+        guarding(open_to_all)
+    keys = KeyFile(tmp_path / "state")
+    keys.add("till", parse("ingest", where=""))
+    assert guarding(open_to_all).anonymous == NOTHING
+    keys.revoke("till")
+    with pytest.raises(ConfigError, match="there is no key"):
+        guarding(open_to_all)
     secret = tmp_path / "token"
     secret.write_text("x" * 19)
     loaded = config.load(file(f'[server]\nhost = "0.0.0.0"\ntoken_file = "{secret}"\n')).settings
@@ -177,5 +186,16 @@ def test_an_address_that_others_can_reach_needs_a_token(file, tmp_path):
         token_of(loaded.server.token_file)
     secret.write_text("x" * 20 + "\n")
     assert token_of(loaded.server.token_file) == "x" * 20
+    assert guarding(loaded).anonymous == NOTHING
     with pytest.raises(ConfigError, match="cannot be read"):
         token_of(tmp_path / "nowhere")
+
+
+def test_callers_without_a_key_may_do_what_the_setting_says(file, tmp_path):
+    here = {"state_dir": tmp_path / "state"}
+    assert guarding(config.load(None, here).settings).anonymous == EVERYTHING
+    asked = config.load(file('[server]\nwithout_key = "predict"\n'), here).settings
+    assert guarding(asked).anonymous == {"predict"}
+    assert guarding(config.load(file('[server]\nwithout_key = "nothing"\n'), here).settings).anonymous == NOTHING
+    with pytest.raises(ConfigError, match=r"server\.without_key.*all, nothing"):
+        config.load(file('[server]\nwithout_key = "root"\n'))

@@ -88,6 +88,13 @@ def windows(draw):
 @st.composite
 def learners(draw, loss):
     """Any options that a learner takes, or one that learns by blocks."""
+    if loss == "classes":
+        sgd = draw(st.booleans())
+        return hw.Softmax(
+            classes=draw(st.sampled_from([2, 5])), bits=4, eta0=draw(st.sampled_from([0.01, 0.3])),
+            optimizer="sgd" if sgd else "adagrad", forget=1.0 if sgd else draw(st.sampled_from([1.0, 0.9])),
+            intercept_eta=draw(st.sampled_from([None, 0.1])), l1=draw(st.sampled_from([0.0, 0.01])),
+        )  # fmt: skip
     if loss != "quantile" and draw(st.integers(0, 3)) == 0:
         return InBlocks(block=draw(st.sampled_from([1, 3, 10])), bits=4, loss=loss)
     optimizer = draw(st.sampled_from(["adagrad", "sgd", "ftrl"]))
@@ -111,11 +118,14 @@ def learners(draw, loss):
 
 @st.composite
 def models(draw, name):
-    itself, loss = draw(st.booleans()), draw(st.sampled_from(["log", "squared", "quantile"]))
-    value = Ask.x if itself else Told.y
+    itself, loss = draw(st.booleans()), draw(st.sampled_from(["log", "squared", "quantile", "classes"]))
+    value: Any = Ask.x if itself else Told.y
+    if loss == "classes":
+        value = draw(st.sampled_from([Ask.shop, Ask.n])) if itself else Told.shop
     label = hw.label(
         value > 0 if loss == "log" else value, join=Ask.id_ if itself else Told.id_, on=Ask.id_,
-        within=draw(st.sampled_from(["20m", "2h", "8h"])), missing=draw(st.sampled_from([hw.UNKNOWN, hw.NEGATIVE])),
+        within=draw(st.sampled_from(["20m", "2h", "8h"])),
+        missing=hw.UNKNOWN if loss == "classes" else draw(st.sampled_from([hw.UNKNOWN, hw.NEGATIVE])),
     )  # fmt: skip
     plain = draw(st.lists(st.sampled_from(FEATURES), min_size=1, max_size=5, unique_by=id))
     windowed = {f.name: f for f in draw(st.lists(windows(), min_size=1, max_size=3))}
@@ -147,7 +157,7 @@ SYSTEM = [control_mark("idle", source="eu"), control_mark("idle", source="us"), 
 
 def random_event(rng, ids):
     kind = rng.random()
-    id_, shop = f"q{rng.integers(ids)}", [None, "", "a", "b"][rng.integers(4)]
+    id_, shop = f"q{rng.integers(ids)}", [None, "", "a", "b", "c"][rng.integers(5)]
     value = VALUES[rng.integers(len(VALUES))]
     if kind < 0.4:
         return Ask(id_=id_, shop=shop, n=int(rng.integers(3)), x=value)
@@ -217,6 +227,7 @@ def note(fold: Fold, effects: list[Effects]) -> None:
     REACHED["cases"] += 1
     for name in ("labelled", "corrected", "repeated", "unmatched_labels", "expired", "superseded", "null_labels", "refused"):
         REACHED[name] += any(q[name] for q in questions)
+    REACHED["beyond classes"] += any(q.get("beyond_classes") for q in questions)
     REACHED["late"] += any(e.late for e in effects)
     REACHED["calendar"] += any(d.trigger.endswith("ms") for e in effects for d in e.due)
     REACHED["count of labels"] += any(d.trigger.endswith("labels") for e in effects for d in e.due)

@@ -20,6 +20,7 @@ from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.following import Notices, Streams
 from headwater.log import MemoryLog
 from headwater.log.protocol import Receipt
+from headwater.serving.classes import Classes
 from headwater.serving.gateway import Gateway, Options
 from headwater.serving.limits import Limits
 from headwater.serving.protocol import Answer, Question, Recalled
@@ -50,6 +51,13 @@ class DoorReply:
     headers: dict[str, str]
 
 
+def probabilities(keys: list[Any], k: int) -> Any:
+    """Some distribution over k classes for each key; a tenth is left for something new."""
+    drawn = np.array([[1.0 + crc32(f"{key} {c}".encode()) / 2.0**32 for c in range(k)] for key in keys]).reshape(len(keys), k)
+    shares: Any = 0.9 * drawn / drawn.sum(axis=1, keepdims=True)
+    return shares
+
+
 @dataclass
 class FakeAnswerer:
     """The whole part of a score is the `seq` that made it, so that a torn answer shows."""
@@ -60,6 +68,7 @@ class FakeAnswerer:
     questions: list[Question] = field(default_factory=list)
     fail: Exception | None = None
     score: float | None = None
+    names: tuple[str, ...] | None = None  # of classes, where answers name them
 
     def models(self) -> dict[str, Schema]:
         return {"late": DEPARTURE, "hot": READING}
@@ -81,7 +90,13 @@ class FakeAnswerer:
         values = keys.to_list()
         stored = np.fromiter((str(k) in self.known for k in values), np.bool_, len(values))
         shares = [{"distance": 0.25, "intercept": -1.0}] * len(values) if question.explain else None
-        return Answer(model, seq, score, stored, shares)
+        if self.names is None:
+            return Answer(model, seq, score, stored, shares)
+        said = Classes.of(self.names, probabilities(values, len(self.names)))
+        return Answer(model, seq, said.score(), stored, None, said)
+
+    def says_classes(self, model: str) -> bool:
+        return self.names is not None
 
     def status(self) -> dict[str, object]:
         if not self.published:

@@ -8,8 +8,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 
-from headwater.serving.pages import HOT
-from headwater.telemetry.metrics import LEARNER_TABLE, TABLE
+from headwater.serving.routes import TABLE
+from headwater.telemetry.metrics import LEARNER_TABLE
+from headwater.telemetry.metrics import TABLE as METRICS
 
 from .conftest import ROW, Site
 
@@ -43,7 +44,7 @@ def samples(site: Site) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
 def test_every_metric_is_in_the_table_and_every_line_of_it_is_exported(site: Site) -> None:
     site.post("/predict/late", ROW)
     families = {f.name for f in text_string_to_metric_families(site.get("/metrics").body.decode())}
-    documented = {spec.name for spec in TABLE} | LEARNER_TABLE.keys()
+    documented = {spec.name for spec in METRICS} | LEARNER_TABLE.keys()
     assert {name.removesuffix("_created") for name in families} == documented
 
 
@@ -103,9 +104,11 @@ def test_openapi_is_valid_and_names_every_route(site: Site) -> None:
     document = site.get("/openapi.json").json
     OpenAPIV31SpecValidator(document).validate()
     paths = document["paths"].keys()
+    expanded = {"/events/{stream}", "/predict/{model}"}
     assert paths - {"/events/departure", "/events/reading", "/predict/late", "/predict/hot"} == (
-        site.get("/").json["routes"].keys() - HOT.keys() | {"/events"}
+        {route.pattern for route in TABLE} - expanded
     )
+    assert site.get("/").json["routes"].keys() == {route.pattern for route in TABLE}
     row = document["components"]["schemas"]["row.late"]
     assert row["properties"].keys() == {*ROW, "id", "time"}
     assert row["required"] == ["flight_id"]

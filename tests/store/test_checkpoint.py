@@ -166,7 +166,7 @@ def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
     store = Checkpoints(tmp_path)
     store.save(Save(SavedMeta(1, "app", 1, {}, {})))
     store.wait()
-    with pytest.raises(WrongState, match="expected format 2; got format 1"):
+    with pytest.raises(WrongState, match="expected format 3 or before; got format 1"):
         store.load("app")
 
 

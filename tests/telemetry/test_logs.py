@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from headwater.core.errors import HeadwaterError
 from headwater.telemetry.logs import configure
 
 
@@ -63,3 +64,23 @@ def test_a_terminal_gets_the_console_and_a_pipe_json(monkeypatch: pytest.MonkeyP
     configure(stream=out)
     structlog.stdlib.get_logger("x").info("coloured")
     assert "\x1b[" in out.getvalue().splitlines()[-1]
+
+
+def test_with_personal_fields_the_texts_of_other_peoples_exceptions_are_left_out():
+    """Of each exception of a chain: those that are ours name fields and types, Python's and libraries' quote values."""
+    for form in ("json", "console"):
+        out = io.StringIO()
+        configure(form, stream=out, is_personal=True)
+        try:
+            try:
+                float("canary-1")
+            except ValueError as error:
+                raise HeadwaterError("a field is wrong", where="visit.pain") from error
+        except HeadwaterError as error:
+            structlog.get_logger("x").error("request failed", exc_info=error)
+            logging.getLogger("uvicorn.error").exception("Exception in ASGI application")
+        text = out.getvalue()
+        assert "canary" not in text
+        assert text.count("ValueError: (its text is hidden") == 2
+        assert text.count("HeadwaterError: visit.pain: a field is wrong") == 2
+        assert "test_logs.py" in text

@@ -15,6 +15,7 @@ import numpy as np
 from headwater.assess.assessment import Assessment
 from headwater.assess.columns import WORDS
 from headwater.assess.kinds import CATEGORY, TEXT
+from headwater.assess.ladder import room_for
 from headwater.assess.naming import field_name, field_names
 from headwater.assess.times import MISSING
 from headwater.core.batch import Ints
@@ -24,6 +25,8 @@ MARK = "Written by `headwater assess`"
 KEY = "case_id"
 _HOUR, _DAY = 3_600_000, 86_400_000
 _HALF_LIVES = {name: parse_ms(name) for name in ("1m", "10m", "1h", "6h", "1d", "7d", "30d", "90d")}
+_EXACT = 2**53  # a float is a whole number for certain up to here
+_SHARES = 8  # classes whose lately seen shares are features
 _SOON = "1h"  # how long a label may take where the table does not say
 
 
@@ -60,13 +63,14 @@ def used_columns(found: Assessment) -> list[str]:
     return names if key is None or key in names else [key, *names]
 
 
-def positive(found: Assessment) -> str:
-    """The class that the app's question is about: of two, the one that is 1, of several, the most frequent."""
-    encoded = found.prepared.encoded
-    if encoded.task == "binary":
-        return encoded.classes[1]
-    counts = np.bincount(encoded.y[~np.isnan(encoded.y)].astype(np.int64), minlength=len(encoded.classes))
-    return encoded.classes[int(counts.argmax())]
+def label_type(found: Assessment) -> str:
+    """The type of the label's field; of several classes that are no whole numbers, a text."""
+    if found.prepared.table.label.is_text:
+        return "str"
+    if found.task != "multiclass":
+        return "float"
+    is_whole = all(float(name).is_integer() and abs(float(name)) < _EXACT for name in found.prepared.encoded.classes)
+    return "int" if is_whole else "str"
 
 
 def _head(found: Assessment) -> str:
@@ -76,12 +80,6 @@ def _head(found: Assessment) -> str:
         "",
         f"{MARK} from {_plain(table.file.path.name)}: one row there is a Case, and an Outcome later on.",
     ]
-    if found.task == "multiclass":
-        n = len(found.prepared.encoded.classes)
-        said += [
-            "", f"The label has {n} classes, and an app can ask for one at a time so far: this one asks for the most frequent.",
-            "Copy the model, with another name and another class, to ask for others.",
-        ]  # fmt: skip
     if found.prepared.leaks:
         said += ["", f"Left out as suspected leaks: {', '.join(_plain(leak.column) for leak in found.prepared.leaks)}."]
     return "\n".join([*said, '"""', "", "import headwater as hw"])
@@ -89,7 +87,14 @@ def _head(found: Assessment) -> str:
 
 def _question(found: Assessment) -> str:
     name = _plain(found.choices.label)
-    return f"How much will {name} be?" if found.task == "regression" else f"Will {name} be {_plain(positive(found))}?"
+    if found.task == "regression":
+        return f"How much will {name} be?"
+    classes = found.prepared.encoded.classes
+    return (
+        f"Will {name} be {_plain(classes[1])}?"
+        if found.task == "binary"
+        else f"Which of {len(classes)} classes will {name} be?"
+    )
 
 
 def _case(found: Assessment) -> str:
@@ -103,7 +108,7 @@ def _case(found: Assessment) -> str:
 
 
 def _outcome(found: Assessment) -> str:
-    kind = "str" if found.prepared.table.label.is_text else "float"
+    kind = label_type(found)
     lines = [
         f'class Outcome(hw.Event, key="{KEY}", {_times(found, found.prepared.table.known_ms)}):',
         f"    {KEY}: hw.Field[int]",
@@ -134,16 +139,14 @@ def _times(found: Assessment, times: Ints) -> str:
 
 
 def _model(found: Assessment) -> str:
-    encoded, spec = found.prepared.encoded, found.spec
+    encoded = found.prepared.encoded
     value = _value(found)
-    loss = "squared" if found.task == "regression" else "log"
     first = int(encoded.n * 0.2)
     lines = ["outcome = hw.Model(", '    "outcome",', "    on=Case,", "    features=["]
     lines += [f"        {feature}," for feature in _features(found)]
     lines += ["    ],", "    label=hw.label(", f"        {value},", f"        join=Outcome.{KEY},", f"        on=Case.{KEY},"]
     lines += [f'        within="{_within(found)}",', "        missing=hw.UNKNOWN,", "    ),"]
-    level = "" if spec.intercept_eta is None else f", intercept_eta={spec.intercept_eta!r}"
-    lines += [f'    learner=hw.Linear(loss="{loss}", eta0={spec.eta0!r}, forget={spec.forget!r}{level}),']
+    lines.append(f"    learner={_learner(found)},")
     if key_field(found):
         lines += [f"    baseline_by=Outcome.{outcome_key(found)},", f"    baseline_at=Case.{key_field(found)},"]
     lines += [
@@ -156,6 +159,16 @@ def _model(found: Assessment) -> str:
     return "\n".join(lines)
 
 
+def _learner(found: Assessment) -> str:
+    spec = found.spec
+    if found.task == "multiclass":
+        room = room_for(len(found.prepared.encoded.classes))
+        return f"hw.Softmax(classes={room}, eta0={spec.eta0!r}, forget={spec.forget!r}, bits={spec.bits})"
+    loss = "squared" if found.task == "regression" else "log"
+    level = "" if spec.intercept_eta is None else f", intercept_eta={spec.intercept_eta!r}"
+    return f'hw.Linear(loss="{loss}", eta0={spec.eta0!r}, forget={spec.forget!r}{level})'
+
+
 def _features(found: Assessment) -> Iterable[str]:
     encoded = found.prepared.encoded
     fields = field_names(found.prepared.table.columns)
@@ -163,19 +176,30 @@ def _features(found: Assessment) -> Iterable[str]:
     yield from (f"hw.category(Case.{fields[name]})" for name in encoded.categories)
     yield from (f"hw.words(Case.{fields[name]}, n={WORDS})" for name in encoded.texts)
     if found.but:  # "no change" beat the ladder: what was true lately is a feature
-        value = _value(found)
         by = f", by=Outcome.{outcome_key(found)}, at=Case.{key_field(found)}" if key_field(found) else ""
-        yield f"hw.last({value}{by}, n=3)"
-        yield f'hw.mean({value}{by}, half_life="{_half_life(found)}")'
+        if found.task != "multiclass":
+            yield f"hw.last({_value(found)}{by}, n=3)"
+        for value in _lately(found):
+            yield f'hw.mean({value}{by}, half_life="{_half_life(found)}")'
+
+
+def _lately(found: Assessment) -> list[str]:
+    """Expressions whose recent means are features: the label, or whether it was each of the most frequent classes."""
+    if found.task != "multiclass":
+        return [_value(found)]
+    encoded = found.prepared.encoded
+    counts = np.bincount(encoded.y[~np.isnan(encoded.y)].astype(np.int64), minlength=len(encoded.classes))
+    names = [encoded.classes[i] for i in np.argsort(-counts, kind="stable")[:_SHARES]]
+    return [f"{_value(found)} == {name if label_type(found) == 'int' else repr(name)}" for name in names]
 
 
 def _value(found: Assessment) -> str:
     """The label as an expression over `Outcome`."""
     field = f"Outcome.{label_field(found)}"
     classes = found.prepared.encoded.classes
-    if found.task == "regression" or classes == ("0", "1"):
+    if found.task != "binary" or classes == ("0", "1"):
         return field
-    name = positive(found)
+    name = classes[1]
     return f"{field} == {name!r}" if found.prepared.table.label.is_text else f"{field} == {float(name)!r}"
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headwater.assess.assessment import Assessment
-from headwater.assess.declaration import KEY, key_field, label_field, outcome_key, python_type, used_columns
+from headwater.assess.declaration import KEY, key_field, label_field, label_type, outcome_key, python_type, used_columns
 from headwater.assess.naming import field_names
 from headwater.assess.reading import read_batches
 from headwater.assess.table import Progress, ignore
@@ -63,7 +63,7 @@ def _case_schema(found: Assessment) -> pa.Schema:
 
 
 def _outcome_schema(found: Assessment) -> pa.Schema:
-    kind = pa.string() if found.prepared.table.label.is_text else pa.float64()
+    kind = _TYPES[label_type(found)]
     key = [(outcome_key(found), _TYPES[python_type(found, found.choices.key or "")])] if key_field(found) else []
     return pa.schema([("id", pa.string()), ("time", pa.int64()), (KEY, pa.int64()), *key, (label_field(found), kind)])
 

@@ -20,6 +20,7 @@ from headwater.assess.table import Progress, ignore
 from headwater.assess.times import MISSING
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import kernel
+from headwater.learning.classes import MOST_CLASSES
 from headwater.learning.kernels import SQUARED, learn, link, predictor
 from headwater.learning.linear import Linear, LinearState
 from headwater.learning.softmax import SoftmaxState, bits_for, learn_class, predict, probability_of
@@ -27,6 +28,7 @@ from headwater.learning.softmax import SoftmaxState, bits_for, learn_class, pred
 RUNGS = ("every_event", "1%", "5%", "frozen")
 NO_CHANGE = "no_change"
 SKIPPED = 0.2  # of the rows: nobody is judged on them, and "frozen" learns from them
+_FEW_CLASSES = 16  # an app has weights for so many at least
 _STEP = 0.1  # of AdaGrad, in standard deviations of the label where that is a number
 _FORGET = 0.9999  # steps do not shrink for good: the learner goes on following
 _SLOWEST, _FASTEST = 0.001, 0.05  # steps of a number's level
@@ -59,7 +61,7 @@ def learner_for(encoded: Encoded) -> Linear:
     first fifth, on which nobody is judged.
     """
     if encoded.task != "regression":
-        bits = bits_for(len(encoded.classes), encoded.bits) if encoded.task == "multiclass" else encoded.bits
+        bits = bits_for(room_for(len(encoded.classes)), encoded.bits) if encoded.task == "multiclass" else encoded.bits
         return Linear(loss="log", eta0=_STEP, forget=_FORGET, bits=bits)
     m = max(2, int(encoded.n * SKIPPED))
     first = encoded.y[:m][~np.isnan(encoded.y[:m])]
@@ -69,6 +71,11 @@ def learner_for(encoded: Encoded) -> Linear:
     level = float(np.log(max(1.0, 10.0 * mean / spread))) / m
     eta0, intercept_eta = _rounded(_STEP * spread), _rounded(min(max(level, _SLOWEST), _FASTEST))
     return Linear(loss="squared", eta0=eta0, intercept_eta=intercept_eta, forget=_FORGET, bits=encoded.bits)
+
+
+def room_for(n_classes: int) -> int:
+    """How many classes an app gets weights for: half as many again, since new ones come."""
+    return min(MOST_CLASSES, max(_FEW_CLASSES, n_classes + n_classes // 2))
 
 
 def _rounded(value: float) -> float:
@@ -145,8 +152,8 @@ def _walk_classes(
 ) -> Callable[[int, int], None]:
     state = SoftmaxState(spec, len(encoded.numbers), len(encoded.classes))
     ys = np.where(np.isnan(encoded.y), -1, encoded.y).astype(np.int64)
-    rows = 1 << spec.bits
-    cs = np.where(encoded.cs >= 0, encoded.base + (encoded.cs - encoded.base) % rows, encoded.cs)
+    # A slot of fewer bits is the upper ones of a longer: what an app's fold makes of the same value (`category_slots`).
+    cs = np.where(encoded.cs >= 0, encoded.base + ((encoded.cs - encoded.base) >> (encoded.bits - spec.bits)), encoded.cs)
     copies = np.zeros((len(RUNGS), *state.weights.shape))
     copied_stats = np.zeros((len(RUNGS), *state.stats.shape))
     copied_met = np.zeros((len(RUNGS), *state.met.shape), np.int64)

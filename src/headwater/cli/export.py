@@ -37,11 +37,11 @@ def export(
     from headwater.cli.options import open_catalog
     from headwater.cli.output import console, print_json
     from headwater.registry.exporting import export as write
-    from headwater.registry.portable import portable
+    from headwater.registry.portable_classes import portable_of
 
     with open_catalog(config, state) as catalog:
         found = catalog.get(version)
-        model = portable(found, catalog.artifacts.get(found.sha256))
+        model = portable_of(found, catalog.artifacts.get(found.sha256))
     done = write(model, to, out, force=force, n=n, seed=seed)
     if as_json:
         print_json(asdict(done))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from headwater.planning.methods import Name
 
 
 def frontier(
@@ -22,6 +25,13 @@ def frontier(
     yes_unless: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Where the label has several classes: the one that counts as no.")
     ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="METHOD,...", help="By which the planner may update: some of steps, window, full.")
+    ] = "full",
+    change: Annotated[
+        str, typer.Option(metavar="ROW,...|COLUMN", help="Known changes: tell how long the loss took to come back.")
+    ] = "",
+    judged_from: Annotated[float, typer.Option(metavar="SHARE", help="Judge only rows after this share of them.")] = 0.05,
     slow: Annotated[str, typer.Option(help="The model that is refitted: lightgbm.")] = "lightgbm",
     seed: Annotated[int, typer.Option(help="Seed of that model's fits.")] = 0,
     rows: Annotated[int | None, typer.Option(min=1, help="Read no more than so many rows.")] = None,
@@ -43,12 +53,14 @@ def frontier(
     from headwater.assess.encoding import prepare
     from headwater.cli.output import console, print_json, write_json
     from headwater.cli.progress import bar
+    from headwater.frontier.run import Asked
     from headwater.frontier.run import frontier as run
 
     choices = Choices(label, time, label_time, key, _list(drop), _list(category), _list(text))
     with bar() as progress:
         prepared = prepare(file, choices, progress, rows)
-        report = run(prepared.encoded, seed=seed, yes_unless=yes_unless, slow=slow, told=progress)
+        asked = Asked(seed, yes_unless, slow, judged_from, cast("tuple[Name, ...]", _list([methods])), change)
+        report = run(prepared.encoded, asked, told=progress)
     if prepared.leaks:
         names = ", ".join(leak.column for leak in prepared.leaks)
         console(stderr=True).print(f"left out as suspected leaks, see `headwater assess`: {names}")
@@ -71,7 +83,7 @@ def _list(given: list[str] | None) -> tuple[str, ...]:
 def _show(report: object) -> None:
     from headwater.cli.output import table
     from headwater.frontier.report import Report
-    from headwater.frontier.screen import chart
+    from headwater.frontier.screen import chart, told_of_regimes
 
     assert isinstance(report, Report)
     names = list(report.policies[0].metrics)
@@ -91,4 +103,6 @@ def _show(report: object) -> None:
     print()
     print(chart(report))
     print()
+    for line in told_of_regimes(report):
+        print(line)
     print(report.why)

@@ -35,7 +35,7 @@ def show(found: Assessment, app: Path | None, events: Mapping[str, Path]) -> Non
     if found.but:
         out.print(found.but)
     out.print()
-    for line in _next(found, app, events):
+    for line in _next(app, events):
         out.print(line, soft_wrap=True)  # a command is copied: it must not be broken
 
 
@@ -127,13 +127,12 @@ def _bar(found: Assessment, rung: str, measure: str) -> str:
     return "█" * round(_WIDTH * (value - zero) / longest) or "▏"
 
 
-def _next(found: Assessment, app: Path | None, events: Mapping[str, Path]) -> list[str]:
+def _next(app: Path | None, events: Mapping[str, Path]) -> list[str]:
     if app is None:
         return ["next: the same with --write app.py saves this as an app that serves and learns."]
     inputs = " ".join(f"--input {stream}={path}" for stream, path in events.items())
-    about = "" if found.task != "multiclass" else " It asks for the most frequent class only: an app has no softmax yet."
     return [
-        f"wrote {app}, and the table's events beside it.{about}",
+        f"wrote {app}, and the table's events beside it.",
         f"next: headwater replay {app} {inputs}",
         f"      headwater run {app}",
         f"      headwater send {inputs}",

@@ -33,13 +33,19 @@ COMMANDS = {
     "diff": "diff:diff",
     "export": "export:export",
     "rebuild": "rebuild:rebuild",
+    "verify": "verify:verify",
     "late list": "late:list_",
     "quarantine list": "quarantine:list_",
     "quarantine show": "quarantine:show",
     "quarantine replay": "quarantine:replay",
     "parked list": "parked:list_",
     "parked retry": "parked:retry",
+    "keys add": "keys:add",
+    "keys list": "keys:list_",
+    "keys revoke": "keys:revoke",
+    "resume": "resume:resume",
     "doctor": "doctor:doctor",
+    "faults": "faults:faults",
 }
 """What is typed -> `module:function` in this folder, in the order of --help. The first of two words is a group."""
 
@@ -49,6 +55,7 @@ GROUPS = {
     "late": "Events that came after their stream's watermark had passed: stored, not learnt.",
     "parked": "Events that a handler or a webhook would not take: see them, have them tried again.",
     "quarantine": "Events that were refused at the door: see them, repair them, try them again.",
+    "keys": "Keys that callers show to a gateway: who may send, ask, operate.",
 }
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from headwater.ingest.client import Client
     from headwater.log import EventLog
     from headwater.registry import Catalog
     from headwater.runtime.config import Config
@@ -42,11 +45,21 @@ def gateway_url(config: Path | None, state: Path | None, url: str | None) -> str
     return url or address(configured(config, state).settings.state_dir)
 
 
-def open_catalog(config: Path | None, state: Path | None) -> Catalog:
-    """The versions of a state directory, for reading."""
+@contextmanager
+def open_catalog(config: Path | None, state: Path | None) -> Iterator[Catalog]:
+    """The versions of a state directory, for reading. What is refused there for want of trust is noted as an incident."""
+    from headwater.core.errors import Untrusted
     from headwater.registry import Catalog
+    from headwater.runtime.places import FOLLOWING
+    from headwater.runtime.trust import note_refused
 
-    return Catalog(configured(config, state).settings.registry_dir, read_only=True)
+    settings = configured(config, state).settings
+    try:
+        with Catalog(settings.registry_dir, read_only=True) as catalog:
+            yield catalog
+    except Untrusted as error:
+        note_refused(settings.state_dir / FOLLOWING, error)
+        raise
 
 
 def open_events(config: Path | None, state: Path | None, app: Path | None = None, *, readonly: bool) -> EventLog:
@@ -55,3 +68,14 @@ def open_events(config: Path | None, state: Path | None, app: Path | None = None
 
     settings = configured(config, state, app).settings
     return open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms, readonly=readonly)
+
+
+def connected(
+    config: Path | None, state: Path | None, url: str | None, *, timeout_s: float = 30.0, patience_s: float = 120.0
+) -> Client:
+    """A client for the gateway, with the key in HEADWATER_KEY or, on its own machine, the token of its settings."""
+    from headwater.ingest.client import Client
+    from headwater.runtime.config import key_to_show
+
+    settings = None if url else configured(config, state).settings
+    return Client(gateway_url(config, state, url), token=key_to_show(settings), timeout_s=timeout_s, patience_s=patience_s)

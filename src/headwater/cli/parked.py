@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,9 @@ _SHOWN_CHARS = 80
 
 def list_(
     consumer: Annotated[str | None, typer.Argument(help="Only what this consumer would not take.")] = None,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Also what may be about a person, which is hidden otherwise.")
+    ] = False,
     config: ConfigFile = None,
     state: State = None,
     as_json: Json = False,
@@ -33,14 +37,17 @@ def list_(
 
         headwater parked list notify_shop --state .headwater --json
     """
-    import json
-
+    from headwater.cli.options import configured
     from headwater.cli.output import print_json, table, utc
+    from headwater.runtime.masking import mask
 
     with closing(_cursors(config, state, readonly=True)) as cursors:
         found = cursors.parked(consumer)
+    if not personal:
+        hide = mask(configured(config, state).settings)
+        found = [one._replace(event=hide.text(one.event, json.loads(one.event).get("type", ""))) for one in found]
     if as_json:
-        print_json([{**one._asdict(), "event": json.loads(one.event)} for one in found])
+        print_json([{**one._asdict(), "event": _event(one.event)} for one in found])
         return
     rows = [(p.consumer, p.seq, utc(p.parked_us // 1000), p.error[:_SHOWN_CHARS], p.event[:_SHOWN_CHARS]) for p in found]
     table(("consumer", "seq", "parked", "why", "event"), rows, right=("seq",))
@@ -73,6 +80,14 @@ def retry(
     console().print(f"{n:,} parked events of {consumer} will be handed over once more")
     if not n:
         raise typer.Exit(1)
+
+
+def _event(text: str) -> Any:
+    """An event as data; as text where all of it is hidden."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _cursors(config: Path | None, state: Path | None, *, readonly: bool) -> Cursors:

@@ -39,15 +39,14 @@ def predict(
 
         headwater predict late --rows orders.jsonl --no-record --json
     """
-    from headwater.cli.options import gateway_url
+    from headwater.cli.options import connected
     from headwater.cli.output import print_json
     from headwater.core.errors import Fatal
-    from headwater.ingest.client import Client
 
     if bool(fields) == (rows is not None):
         step = "For example: headwater predict late order_id=17 shop=shop-3."
         raise Fatal("a question needs fields or --rows, not both", where=model, next_step=step)
-    with Client(gateway_url(config, state, url), patience_s=_PATIENCE_S) as client:
+    with connected(config, state, url, patience_s=_PATIENCE_S) as client:
         types = _types(client, model)
         asked = [_row(fields or [], types)] if rows is None else list(_file(rows, types))
         answers = [
@@ -112,9 +111,16 @@ def _show(answers: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> N
         return
     key = next(iter(predictions[0]))
     where = [answer["version"] for answer in answers for _ in answer["predictions"]]
-    lines = [(p[key], p["score"], version, _remark(p)) for p, version in zip(predictions, where, strict=True)]
-    table((key, "score", "model", ""), lines, right=("score",))
+    said = ("label",) if "label" in predictions[0] else ()
+    lines = [
+        (p[key], *map(p.get, said), p["score"], version, _remark(p)) for p, version in zip(predictions, where, strict=True)
+    ]
+    table((key, *said, "score", "model", ""), lines, right=("score",))
     for prediction in predictions:
+        if classes := prediction.get("probabilities"):
+            likeliest = sorted(classes.items(), key=lambda item: -item[1])[:_TOP]
+            title = f"{prediction[key]}: the likeliest {len(likeliest)} of {len(classes)} classes"
+            table(("class", "probability"), [(n, f"{v:.4f}") for n, v in likeliest], title=title, right=("probability",))
         if shares := prediction.get("shares"):
             top = sorted(shares.items(), key=lambda item: -abs(item[1]))
             title = (

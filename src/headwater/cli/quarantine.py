@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,6 +14,8 @@ from headwater.cli.options import ConfigFile, Json, State
 Codes = Annotated[list[str] | None, typer.Option("--code", help="Only those refused for this reason; may be given again.")]
 Streams = Annotated[list[str] | None, typer.Option("--stream", help="Only those meant for this stream; may be given again.")]
 Sources = Annotated[list[str] | None, typer.Option("--source", help="Only those from this source; may be given again.")]
+
+Personal = Annotated[bool, typer.Option("--personal", help="Also what may be about a person, which is hidden otherwise.")]
 
 T = TypeVar("T")
 
@@ -28,6 +30,7 @@ def list_(
     sources: Sources = None,
     replayed: Annotated[bool, typer.Option("--all", help="Also those that have been replayed with success.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the oldest first.")] = 50,
+    personal: Personal = False,
     config: ConfigFile = None,
     state: State = None,
     as_json: Json = False,
@@ -40,13 +43,17 @@ def list_(
 
         headwater quarantine list --stream arrival --code missing_field --json
     """
-    from headwater.cli.options import open_events
+    from headwater.cli.options import configured, open_events
     from headwater.cli.output import print_json, table, utc
     from headwater.ingest.quarantine import Selection, letters
+    from headwater.runtime.masking import mask
 
     wanted = Selection(codes=_any(codes), streams=_any(streams), sources=_any(sources), replayed=replayed, limit=limit)
     with closing(open_events(config, state, readonly=True)) as log:
         found = list(letters(log, wanted))
+    if not personal:
+        hide = mask(configured(config, state).settings)
+        found = [replace(f, raw=hide.text(f.raw, f.stream)) for f in found]
     if as_json:
         print_json([asdict(letter) for letter in found])
         return
@@ -59,22 +66,28 @@ def list_(
 
 def show(
     seq: Annotated[int, typer.Argument(help="Its place in the log, as `quarantine list` prints it.")],
+    personal: Personal = False,
     config: ConfigFile = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show one refused event with its original text.
+    """Show one refused event with its text; what may be personal is hidden in it, unless it is asked for.
 
     For example:
 
         headwater quarantine show 1042
+
+        headwater quarantine show 1042 --personal
     """
-    from headwater.cli.options import open_events
+    from headwater.cli.options import configured, open_events
     from headwater.cli.output import print_json, table, utc
     from headwater.ingest import show as find
+    from headwater.runtime.masking import mask
 
     with closing(open_events(config, state, readonly=True)) as log:
         found = asdict(find(log, seq))
+    if not personal:
+        found["raw"] = mask(configured(config, state).settings).text(found["raw"], found["stream"])
     if as_json:
         print_json(found)
         return

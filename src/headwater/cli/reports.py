@@ -14,6 +14,8 @@ from headwater.planning.ledger import Job
 
 _BINARY = ("auc", "log_loss", "accuracy", "kappa_temporal", "brier", "mean_score", "mean_label")
 _QUANTILE = ("pinball", "coverage", "pinball_ratio_to_no_change", "mean_score", "mean_label")
+_CLASSES = ("log_loss", "accuracy", "kappa_temporal", "mean_recall", "n_classes")
+_SHOWN = 12  # classes of a model
 _NUMBER = ("mae", "rmse", "mae_ratio_to_no_change", "mean_score", "mean_label")
 
 
@@ -25,7 +27,7 @@ def metrics_tables(metrics: Mapping[str, Any]) -> None:
             console().print(f"{model}: no label yet; {report['questions']['scored']:,} questions asked.")
             continue
         first = next(iter(overall.values()))
-        names = _BINARY if "auc" in first else _QUANTILE if "pinball" in first else _NUMBER
+        names = _measures(first)
         rows = []
         for expert, values in overall.items():
             recent = report["recent"].get(expert, {})
@@ -33,9 +35,27 @@ def metrics_tables(metrics: Mapping[str, Any]) -> None:
         n = int(first["n"])
         title = f"{model}: judged on {n:,} labels, each before it was learnt"
         table(("", *names, f"recent {names[0]}"), rows, title=title, right=(*names, f"recent {names[0]}"))
+        if "classes" in report:
+            _classes_table(report["classes"])
         unhappy = {k: v for k, v in report["questions"].items() if v and k not in ("scored", "labelled")}
         if unhappy:
             console().print("  " + ", ".join(f"{v:,} {k.replace('_', ' ')}" for k, v in unhappy.items()))
+        if blind := report.get("labels_by_score", {}).get("warning"):
+            console().print(f"  Warning: {blind}.")
+
+
+def _measures(values: Mapping[str, float]) -> tuple[str, ...]:
+    """The columns of a table, by what was measured."""
+    marks = {"auc": _BINARY, "mean_recall": _CLASSES, "pinball": _QUANTILE}
+    return next((names for mark, names in marks.items() if mark in values), _NUMBER)
+
+
+def _classes_table(classes: list[Mapping[str, Any]]) -> None:
+    """The classes with most labels: how often each had to be said, was said, and was said rightly."""
+    most = sorted(classes, key=lambda one: -one["labels"])
+    rows = [(one["label"], *(f"{one[name]:,}" for name in ("labels", "said", "right"))) for one in most[:_SHOWN]]
+    more = f" (the {_SHOWN} with most labels of {len(classes)})" if len(classes) > _SHOWN else ""
+    table(("class", "labels", "said", "right"), rows, title=f"class by class, live{more}", right=("labels", "said", "right"))
 
 
 def ledger_line(ledger: Mapping[str, Any]) -> str:

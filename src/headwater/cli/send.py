@@ -50,16 +50,15 @@ def send(
 
         headwater send --input departure=departures.parquet --input arrival=arrivals.parquet
     """
-    from headwater.cli.options import gateway_url
+    from headwater.cli.options import connected
     from headwater.cli.output import print_json
     from headwater.cli.progress import bar
     from headwater.cli.timed import merged, named
-    from headwater.ingest.client import Client
 
     if (file is None) == (not inputs) or (stream and inputs):
         raise typer.BadParameter("give a FILE, with or without --stream, or --input STREAM=FILE, one for each stream")
     files = named(inputs or [])
-    with Client(gateway_url(config, state, url)) as client, bar() as progress:
+    with connected(config, state, url) as client, bar() as progress:
         if file is not None:
             rows = _stdin() if file == "-" else _rows(client, Path(file), stream, progress)
         else:

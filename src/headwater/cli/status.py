@@ -31,9 +31,12 @@ def status(config: ConfigFile = None, state: State = None, url: Url = None, as_j
     """
     from headwater.cli.options import configured
     from headwater.cli.output import print_json
+    from headwater.runtime.config import key_to_show
     from headwater.runtime.standing import standing_at, standing_in
 
-    found = standing_at(url) if url else standing_in(configured(config, state).settings)
+    settings = None if url else configured(config, state).settings
+    key = key_to_show(settings)
+    found = standing_in(settings, key) if settings else standing_at(url or "", key)
     if as_json:
         print_json({**asdict(found), "running": found.live is not None})
     else:
@@ -89,6 +92,10 @@ def sentence(model: str, behind: int | None, report: Mapping[str, Any]) -> str:
     'late has learnt every event; over its last 10,000 labels its log loss is 0.5100, better than no change with 0.6200.'
     >>> sentence("late", None, {})
     'late has published nothing yet; it has had no label yet.'
+    >>> sentence("late", 0, {"labels_by_score": {"warning": "no labels come for scores of 0.8-1.0"}})
+    'late has learnt every event; it has had no label yet. Warning: no labels come for scores of 0.8-1.0.'
+    >>> sentence("queue", 0, {"questions": {"beyond_classes": 12}})
+    'queue has learnt every event; it has had no label yet. 12 labels were of more classes than declared: they are (other).'
     """
     if behind is None:
         fresh = "has published nothing yet"
@@ -96,7 +103,11 @@ def sentence(model: str, behind: int | None, report: Mapping[str, Any]) -> str:
         fresh = "has learnt every event"
     else:
         fresh = f"is {'fresh' if behind <= _FRESH_EVENTS else 'behind'}: {behind:,} events are still to be learnt"
-    return f"{model} {fresh}; {_quality(report.get('recent', {}))}."
+    said = _quality(report.get("recent", {}))
+    beyond = report.get("questions", {}).get("beyond_classes")
+    more = f" {beyond:,} labels were of more classes than declared: they are (other)." if beyond else ""
+    blind = report.get("labels_by_score", {}).get("warning", "")
+    return f"{model} {fresh}; {said}.{more}{f' Warning: {blind}.' if blind else ''}"
 
 
 def _quality(recent: Mapping[str, Mapping[str, float | None]]) -> str:

@@ -40,11 +40,10 @@ def tail(
     """
     import signal
 
-    from headwater.cli.options import gateway_url
-    from headwater.ingest.client import Client
+    from headwater.cli.options import connected
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with closing(Client(gateway_url(config, state, url), timeout_s=3 * _WAIT_S)) as client:
+    with closing(connected(config, state, url, timeout_s=3 * _WAIT_S)) as client:
         place = start
         try:
             for page in _pages(client, stream, start, follow=follow):

@@ -59,6 +59,10 @@ class CorruptData(Fatal):
     """Bytes on disk are not what was written there. Nothing is deleted; nothing of them is served."""
 
 
+class Untrusted(CorruptData):
+    """Bytes that this installation did not write, or that are older than what it wrote last. They are not even parsed."""
+
+
 class WrongState(Fatal):
     """A state directory belongs to another app, format or machine."""
 

@@ -20,6 +20,7 @@ from headwater.core.docstrings import FieldDoc, attributes
 from headwater.core.duration import parse_ms
 from headwater.core.errors import DeclarationError, nearest
 from headwater.core.expressions import FieldRef
+from headwater.core.personal import HIDDEN
 from headwater.core.schema import FieldSpec, Kind, Schema
 
 T = TypeVar("T")
@@ -34,11 +35,36 @@ class UnknownField(DeclarationError, AttributeError):  # noqa: N818 - says what 
     """A stream has no such field. Also an `AttributeError`, so that `hasattr` works as everywhere."""
 
 
-class Field(Generic[T]):
-    """A field of an event: an expression on the class, a value on an instance."""
+class _Unset:
+    """No default was given."""
 
-    def __init__(self, ref: FieldRef[T]) -> None:
-        self.ref = ref
+
+_UNSET = _Unset()
+
+
+class Field(Generic[T]):
+    """A field of an event: an expression on the class, a value on an instance.
+
+        class Patient(Event, key="patient_id"):
+            patient_id: Field[str]
+            name: Field[str] = Field(personal=True)
+
+    Args:
+        personal: The value is about a person: it is learnt from and answered with, and never shown in logs, errors, metrics,
+            status pages or listings.
+        default: The value where an event has none.
+    """
+
+    ref: FieldRef[T]
+
+    def __init__(self, *, personal: bool = False, default: Any = _UNSET) -> None:
+        self.personal, self.default = personal, default
+
+    @classmethod
+    def _of(cls, ref: FieldRef[Any]) -> Self:
+        made = cls()
+        made.ref = ref
+        return made
 
     @overload
     def __get__(self, instance: None, owner: type) -> FieldRef[T]: ...
@@ -54,7 +80,7 @@ class Field(Generic[T]):
         instance.__dict__[self.ref.spec.name] = value
 
 
-@dataclass_transform(kw_only_default=True)
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
 class EventType(type):
     """Turns annotations into a `Schema` and into expressions."""
 
@@ -75,7 +101,7 @@ class EventType(type):
         late_ms, ahead_ms = parse_ms(lateness, where=f"{name}.lateness"), parse_ms(max_ahead, where=f"{name}.max_ahead")
         made.schema = Schema(stream, fields, key, lateness_ms=late_ms, max_ahead_ms=ahead_ms, major=major, doc=about)
         for spec in fields:
-            setattr(made, spec.name, Field(FieldRef(stream, spec, made)))
+            setattr(made, spec.name, Field._of(FieldRef(stream, spec, made)))  # noqa: SLF001 - of this file
         return made
 
     def __init__(cls, name: str, bases: tuple[type, ...], space: dict[str, Any], **_: Any) -> None:
@@ -131,13 +157,20 @@ def _spec(made: type, name: str, hint: Any, doc: FieldDoc) -> FieldSpec:
             "a field has a type that no column can hold", where=where,
             expected="float, int, bool or str, each with | None if it may be missing", got=str(inner),
         )  # fmt: skip
-    default = made.__dict__.get(name)
-    if name in made.__dict__ and not _fits(default, inner, nullable=nullable):
+    default, personal = _given(made, name)
+    if default is not _UNSET and not _fits(default, inner, nullable=nullable):
         raise DeclarationError(
             "the default has another type than its field", where=where, expected=str(hint), got=repr(default)
         )
-    required = not nullable and name not in made.__dict__
-    return FieldSpec(name, _KINDS[inner], nullable, default, required, doc.text, doc.unit)
+    required = not nullable and default is _UNSET
+    default = None if default is _UNSET else default
+    return FieldSpec(name, _KINDS[inner], nullable, default, required, doc.text, doc.unit, personal)
+
+
+def _given(made: type, name: str) -> tuple[Any, bool]:
+    """What the class says of a field: its default, and whether it is personal."""
+    given = made.__dict__.get(name, _UNSET)
+    return (given.default, given.personal) if isinstance(given, Field) else (given, False)
 
 
 def _fits(value: object, kind: type, *, nullable: bool) -> bool:
@@ -197,7 +230,9 @@ class Event(metaclass=EventType):
         return type(self)(**{**self.__dict__, **values})
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
+        hidden = {f.name for f in self.schema.fields if f.personal}  # what is printed ends in logs
+        shown = (f"{k}={HIDDEN if k in hidden else repr(v)}" for k, v in self.__dict__.items())
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__

@@ -14,7 +14,7 @@ from typing import Any
 
 CONTROL = "_control"  # marks, costs, commands: whatever is not a function of the events
 DEAD = "_dead"  # dead letters: what was refused at the door, with its reason
-_TOLD = ("doc", "unit")  # for readers; no part of what a schema is
+_TOLD = ("doc", "unit", "personal")  # for readers, and for what may be shown to them; no part of what a schema is
 
 
 class Kind(enum.Enum):
@@ -28,7 +28,11 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One field of a stream. `doc` and `unit` are for readers only: specs that differ in nothing else are equal."""
+    """One field of a stream.
+
+    `doc` and `unit` are for readers only, and `personal` says what readers may see: specs that differ in nothing else are
+    equal.
+    """
 
     name: str
     kind: Kind
@@ -37,6 +41,7 @@ class FieldSpec:
     required: bool = True
     doc: str = dataclasses.field(default="", compare=False)
     unit: str = dataclasses.field(default="", compare=False)
+    personal: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,11 @@ class Schema:
 
     def field(self, name: str) -> FieldSpec:
         return next(f for f in self.fields if f.name == name)
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether an event tells something about a person."""
+        return any(field.personal for field in self.fields)
 
     def fingerprint(self) -> str:
         """SHA-256 of the canonical description without its docs; equal schemas have equal fingerprints on any machine."""

@@ -24,7 +24,7 @@ def economy(app: App, state: Path) -> dict[str, Any]:
     path = state / PLANNING / FILE_NAME
     with Ledger(path, read_only=True) as ledger:
         jobs = ledger.jobs(model=MODEL)
-    fits = [
+    fits: list[dict[str, Any]] = [
         {
             "at_ms": job.at_ms, "rows": job.rows, "method": job.method, "reserved_core_s": job.estimate_core_s,
             "core_s": job.core_s, "outcome": job.outcome, "why": job.why, "labels": 0, "gained_loss": 0.0,

@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.core.duration import parse_ms
 from headwater.core.errors import DeclarationError
-from headwater.core.expressions import Expr, FieldRef, check, is_text, require_expr
+from headwater.core.expressions import Expr, FieldRef, check, require_expr
 from headwater.core.schema import Kind
 
 
@@ -27,7 +27,7 @@ class Label:
     """A label that arrives later, on another stream or the same one.
 
     Attributes:
-        value: An expression over the labelling stream; null means that this event is no label.
+        value: An expression over the labelling stream, for `Softmax` a field that names a class; null: this event is no label.
         join: The labelling stream's field that names the question.
         on: The scored stream's field that it equals.
         within_ms: How long after the question a label may come, in event time.
@@ -48,8 +48,6 @@ def label(value: Expr[Any], *, join: FieldRef[Any], on: FieldRef[Any], within: s
     """
     require_expr(value, "a label")
     check(value)
-    if is_text(value):
-        raise DeclarationError("a text is given as a label", where=value.text(), next_step="Compare it: Stream.field == 'yes'.")
     if not isinstance(missing, Missing):
         raise DeclarationError(
             "it is not clear what a missing label means",

@@ -94,12 +94,17 @@ class Database:
             if any(reason in str(error) for reason in _FULL):
                 step = "Nothing was stored. Free some space."
                 raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
+            if "decode" in str(error):  # a flipped bit may leave what is no text
+                raise self._damaged(error) from error
             raise
         except sqlite3.IntegrityError:
             raise
         except sqlite3.DatabaseError as error:
-            step = "Nothing was deleted. Restore it from a copy, or move it away."
-            raise CorruptData(f"this file cannot be read ({error})", where=str(self._path), next_step=step) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> CorruptData:
+        step = "Nothing was deleted. Restore it from a copy, or move it away."
+        return CorruptData(f"this file cannot be read ({str(error)[:200]})", where=str(self._path), next_step=step)
 
     def close(self) -> None:
         """Release the file; what was written is already durable."""

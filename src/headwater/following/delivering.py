@@ -36,6 +36,7 @@ class Delivery:
         followed: Its stream.
         cursors: Where the cursor is.
         clock: Measures pauses and stamps what is parked.
+        is_personal: The stream has fields about persons: of what a handler raises only the kind is told.
 
     Attributes:
         on_trouble: Hears (what happened, at which seq, why) of what is retried, parked or missed.
@@ -44,9 +45,12 @@ class Delivery:
         WrongState: See `Cursors.claim`.
     """
 
-    def __init__(self, consumer: Consumer, followed: Followed, cursors: Cursors, clock: Clock) -> None:
+    def __init__(
+        self, consumer: Consumer, followed: Followed, cursors: Cursors, clock: Clock, *, is_personal: bool = False
+    ) -> None:
         self.name, self._target, self._manner = consumer.name, consumer.target, consumer.manner
         self._followed, self._cursors, self._clock = followed, cursors, clock
+        self._hides = is_personal and consumer.manner.kind == "handler"
         self.on_trouble: Trouble = lambda _what, _seq, _why: None
         first = followed.bounds()[1 if self._manner.start == "end" else 0]
         progress = cursors.claim(self.name, consumer.stream, self._manner.kind, first)
@@ -118,7 +122,7 @@ class Delivery:
             try:
                 self._target.hand_over(self._followed.read(seq, 1, _READ_BYTES))
             except Exception as raised:  # noqa: BLE001 - the user's code; or the log no longer has it
-                error = _said(raised)
+                error = self._said(raised)
                 self.on_trouble("stays parked", seq, error)
             self._cursors.settle(self.name, seq, error)
 
@@ -141,7 +145,7 @@ class Delivery:
     def _failed(self, part: Page, error: Exception) -> float:
         self._attempt += 1
         is_final = isinstance(error, Fatal) or (self._manner.attempts is not None and self._attempt >= self._manner.attempts)
-        said = _said(error)
+        said = self._said(error)
         if is_final and part.n > 1:
             self._alone, self._attempt = part.n, 0
             return 0.0
@@ -163,9 +167,9 @@ class Delivery:
     def _wait(self, seq: int, error: Exception) -> float:
         """Note a failure, and have the next step wait."""
         wait_s = pause_s(self._attempt, f"{self.name}/{seq}", error.delay_s if isinstance(error, Retryable) else None)
-        self.on_trouble(f"failed {self._attempt} times", seq, _said(error))
+        self.on_trouble(f"failed {self._attempt} times", seq, self._said(error))
         self._retry_at_s = self._clock.monotonic_s() + wait_s
-        self._cursors.fail(self.name, self._attempt, self._clock.now_us() + int(wait_s * 1e6), _said(error))
+        self._cursors.fail(self.name, self._attempt, self._clock.now_us() + int(wait_s * 1e6), self._said(error))
         return wait_s
 
     def _passed(self, part: Page) -> None:
@@ -182,6 +186,7 @@ class Delivery:
             self._saved, self._n_done = self._next, 0
         self._committed_s = self._clock.monotonic_s()
 
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    def _said(self, error: Exception) -> str:
+        """What is told of an error: a handler may have put anything of the event into its text."""
+        text = "its text is hidden, since the stream has personal fields" if self._hides else str(error)
+        return f"{type(error).__name__}: {text}"

@@ -7,7 +7,10 @@ what version i lost in block j.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +26,7 @@ WINDOWS = (0.05, 0.1, 0.15, 0.25, 0.5, 1.0)  # shares of the stream
 SIZES = ((60, 15), (60, 31), (120, 63))
 _LOOKS = 60, 30  # decision points that the search looks at; fewer on a long stream
 _LONG = 100_000
+_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +78,87 @@ class Matrix:
         return np.where(np.isnan(filled), stream.rows.unchanged, filled)
 
 
-def search(stream: Stream, seed: int, told: Progress) -> Setting:
-    """The setting with the least loss in hindsight, by some decision points: windows first, then sizes of trees."""
+def search(stream: Stream, seed: int, told: Progress) -> tuple[Setting, dict[int, Version]]:
+    """The setting with the least loss in hindsight, by some decision points: windows first, then sizes of trees.
+
+    All windows are tried at every third of these points, the better half at all of them. Returns its fits, too.
+    """
     looks = _LOOKS[stream.n > _LONG]
-    points = np.linspace(stream.first, stream.n_points - 1, looks).astype(np.int64)
-    found: dict[Setting, float] = {}
-
-    def lost(setting: Setting) -> float:
-        if setting not in found:
-            told("search", len(found), len(WINDOWS) + len(SIZES) - 1)
-            found[setting] = _loss_at(stream, setting, points, seed)
-        return found[setting]
-
+    points = np.unique(np.linspace(stream.first, stream.n_points - 1, looks).astype(np.int64))
+    tried = _Tried(stream, seed, told)
     trees, leaves = SIZES[0]
-    window = min(WINDOWS, key=lambda w: lost(Setting(w, trees, leaves)))
+    first = sorted(WINDOWS, key=lambda w: tried.loss(Setting(w, trees, leaves), points[::3]))
+    window = min(first[: (len(first) + 1) // 2], key=lambda w: tried.loss(Setting(w, trees, leaves), points))
     best = Setting(window, trees, leaves)
     for size in SIZES[1:]:  # larger trees cost more and are tried only while they help
         other = Setting(window, *size)
-        if lost(other) >= lost(best):
+        if tried.loss(other, points) >= tried.loss(best, points):
             break
         best = other
-    return best
+    return best, tried.versions(best)
 
 
-def _loss_at(stream: Stream, setting: Setting, points: Ints, seed: int) -> float:
-    total, n = 0.0, 0
-    for point in points:
-        forest = _version(stream, stream.plain, setting, int(point), seed)[0]
-        if forest is not None:
-            block = _block_losses(stream, forest, stream.plain, int(point))
-            total, n = total + float(np.nansum(block)), n + int((~np.isnan(block)).sum())
-    return total / n if n else np.inf
+@dataclass(slots=True, eq=False)
+class Version:
+    """One fit: its forest, what it cost, and its losses in the block after it."""
+
+    forest: Forest | None
+    core_s: float
+    block: Floats
+
+
+class _Tried:
+    """What the search has fitted; windows that reach back to the same label are one."""
+
+    def __init__(self, stream: Stream, seed: int, told: Progress) -> None:
+        self._stream, self._seed, self._told = stream, seed, told
+        self._found: dict[tuple[int, int, int, int], Version] = {}
+
+    def loss(self, setting: Setting, points: Ints) -> float:
+        """Mean loss of a setting over the blocks at some decision points."""
+        keys = [self._key(setting, int(point)) for point in points]
+        wanted = [key for key in keys if key not in self._found]
+        for key, found in zip(wanted, in_threads(lambda key: self._fit(setting, key[0]), wanted), strict=True):
+            self._found[key] = found
+            self._told("search", len(self._found), len(self._found) + len(wanted))
+        blocks = np.concatenate([self._found[key].block for key in keys])
+        return float(np.nanmean(blocks)) if not np.isnan(blocks).all() else np.inf
+
+    def versions(self, setting: Setting) -> dict[int, Version]:
+        """What there is of a setting, by decision point."""
+        points = range(self._stream.first, self._stream.n_points)
+        keys = {point: self._key(setting, point) for point in points}
+        return {point: self._found[key] for point, key in keys.items() if key in self._found}
+
+    def _key(self, setting: Setting, point: int) -> tuple[int, int, int, int]:
+        return point, _window(self._stream, setting, point).size, setting.trees, setting.leaves
+
+    def _fit(self, setting: Setting, point: int) -> Version:
+        forest, core_s = _version(self._stream, self._stream.plain, setting, point, self._seed)
+        at = slice(int(self._stream.edges[point]), int(self._stream.edges[point + 1]))
+        nothing = np.full(at.stop - at.start, np.nan)
+        block = nothing if forest is None else _block_losses(self._stream, forest, self._stream.plain, point)
+        return Version(forest, core_s, block)
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def in_threads(work: Callable[[K], T], items: Sequence[K]) -> Iterator[T]:
+    """The results in order; LightGBM and the kernels run without Python's lock, and each thread's time is its own."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from pool.map(work, items)
+
+
+def _window(stream: Stream, setting: Setting, point: int) -> Ints:
+    known = stream.known_at(point)
+    newest: Ints = known[known >= stream.edges[point] - setting.window * stream.n]
+    return newest
 
 
 def _version(stream: Stream, numbers: Floats, setting: Setting, point: int, seed: int) -> tuple[Forest | None, float]:
-    known = stream.known_at(point)
-    known = known[known >= stream.edges[point] - setting.window * stream.n]
+    known = _window(stream, setting, point)
     if known.size == 0:
         return None, 0.0
     fitter = Boosted("absolute" if stream.absolute else "log", setting.trees, setting.leaves, seed=seed)
@@ -123,23 +172,39 @@ def _block_losses(stream: Stream, forest: Forest, numbers: Floats, point: int) -
     return losses(margins if stream.absolute else probabilities(margins), stream.rows.label[a:b], absolute=stream.absolute)
 
 
-def build(stream: Stream, setting: Setting, seed: int, told: Progress, *, lagged: bool = False) -> Matrix:
-    """Fit every version; and, without label lags, score each on all later blocks."""
-    numbers, n = stream.lagged if lagged else stream.plain, stream.n_points
+def build(
+    stream: Stream, setting: Setting, seed: int, told: Progress, *, lagged: bool = False, made: dict[int, Version] | None = None
+) -> Matrix:
+    """Fit every version that has not been `made`; and, without label lags, score each on all later blocks."""
+    numbers, n, made = stream.lagged if lagged else stream.plain, stream.n_points, made or {}
+    points = range(stream.first, n)
     forests: list[Forest | None] = [None] * n
-    core_s, loss, scoring = np.zeros(n), np.full((n, n), np.nan), 0.0
-    for i in range(stream.first, n):
+    core_s = np.zeros(n)
+
+    def version(point: int) -> tuple[Forest | None, float]:
+        done = made.get(point)
+        return (done.forest, done.core_s) if done else _version(stream, numbers, setting, point, seed)
+
+    for i, (forest, spent) in zip(points, in_threads(version, points), strict=True):
         told("lags" if lagged else "always", i, n)
-        forests[i], core_s[i] = _version(stream, numbers, setting, i, seed)
-        forest = forests[i] or forests[i - 1]
-        if forest is None:
-            continue
-        forests[i] = forest
-        began = time.thread_time()
-        for j in range(i, i + 1 if lagged else n):
-            loss[i, j] = np.nansum(_block_losses(stream, forest, numbers, j))
-            if j == i:
-                scoring += time.thread_time() - began
+        forests[i], core_s[i] = forest or forests[i - 1], spent
+    loss, scoring = np.full((n, n), np.nan), 0.0
+    for i, (row, spent) in zip(
+        points, in_threads(lambda i: _score(stream, forests[i], numbers, i, lagged), points), strict=True
+    ):
+        loss[i, i : i + row.size] = row
+        scoring += spent
     ready_ms = stream.time_ms[stream.edges[:-1]] + (1000.0 * core_s).astype(np.int64)
     live_from = np.searchsorted(stream.time_ms, ready_ms, side="left")
     return Matrix(setting, numbers, forests, core_s, np.maximum(live_from, stream.edges[:-1]), loss, scoring)
+
+
+def _score(stream: Stream, forest: Forest | None, numbers: Floats, i: int, lagged: bool) -> tuple[Floats, float]:
+    """Summed losses in the blocks from i on, or with label lags in block i alone; and what scoring that block took."""
+    if forest is None:
+        return np.zeros(0), 0.0
+    began = time.thread_time()
+    own = float(np.nansum(_block_losses(stream, forest, numbers, i)))
+    spent = time.thread_time() - began
+    later = range(i + 1, i + 1 if lagged else stream.n_points)
+    return np.array([own, *(float(np.nansum(_block_losses(stream, forest, numbers, j))) for j in later)]), spent

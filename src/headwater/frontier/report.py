@@ -48,6 +48,9 @@ class Report:
         always: How `always` was fitted, in words.
         timing_gap: How much of the gap between periodic refits and the oracle the probe closes without a fast layer.
         plans: What the default planner did and why, in order.
+        anchors: Of the default planner, by past regime: what its slow model lost on a sample of it when it ended, and what
+            the last one loses on it.
+        recovery: Of the default planner, by known change: labels until its loss was back at its level; None where unknown.
         recommended, why: A policy's name, and the sentence.
     """
 
@@ -57,6 +60,8 @@ class Report:
     always: str
     timing_gap: float
     plans: list[dict[str, Any]] = field(default_factory=list)
+    anchors: list[dict[str, Any]] = field(default_factory=list)
+    recovery: list[dict[str, Any]] = field(default_factory=list)
     recommended: str = ""
     why: str = ""
 

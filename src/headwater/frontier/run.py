@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,16 @@ from headwater.core.errors import Fatal
 from headwater.evaluation.metrics import YES
 from headwater.frontier import lag, timing
 from headwater.frontier.detectors import NAMES, alarmed
-from headwater.frontier.live import BOLD, Life, Lived
+from headwater.frontier.live import BOLD, METHODS, Life, Lived
 from headwater.frontier.matrix import Matrix, build, search
+from headwater.frontier.recovery import changes_of, recoveries
 from headwater.frontier.report import Report, Row
 from headwater.frontier.scores import losses, metrics
-from headwater.frontier.stream import Stream, stream_of
+from headwater.frontier.stream import WARM_UP, Stream, stream_of
 from headwater.learning.boosted import Boosted
 from headwater.learning.fast import FastLayer, Race
 from headwater.learning.forest import margins_of
+from headwater.planning.methods import RUNGS, Name
 
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)  # shares of always' core-seconds
 DEFAULT_BUDGET = 0.04  # the planner's default setting
@@ -49,46 +51,81 @@ class _Bench:
         return Row(name, found, core_s, core_s / self.always_core_s, n_fits, lag_ms)
 
 
-def frontier(
-    encoded: Encoded, *, seed: int = 0, yes_unless: str | None = None, slow: str = "lightgbm", told: Progress = ignore
-) -> Report:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is wanted beside the table itself.
+
+    Attributes:
+        seed: Of the slow model.
+        yes_unless: The class that counts as no, where a label has more than two.
+        slow: The slow model.
+        judged_from: The share of rows before any answer is judged.
+        methods: By which the planner may update.
+        change: Known changes; see `recovery.changes_of`.
+    """
+
+    seed: int = 0
+    yes_unless: str | None = None
+    slow: str = "lightgbm"
+    judged_from: float = WARM_UP
+    methods: tuple[Name, ...] = METHODS
+    change: str = ""
+
+    def check(self) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            Fatal: No such slow model or method, or nothing would be judged.
+        """
+        if self.slow != "lightgbm":
+            raise Fatal("no such slow model", where="--slow", expected="lightgbm", got=self.slow)
+        if not WARM_UP <= self.judged_from < 1:
+            raise Fatal("nothing would be judged", where="--judged-from", expected="0.05 .. 1", got=str(self.judged_from))
+        if self.methods[-1:] != RUNGS[-1:] or not set(self.methods) <= set(RUNGS):
+            expected = "some of steps, window, full; full last"
+            raise Fatal("no such choice of methods", where="--methods", expected=expected, got=",".join(self.methods))
+
+
+def frontier(encoded: Encoded, asked: Asked | None = None, *, told: Progress = ignore) -> Report:
     """Replay one history under every policy; about a minute for 10,000 rows.
 
     Args:
         encoded: The table.
-        seed: Of the slow model.
-        yes_unless: The class that counts as no, where a label has more than two.
-        slow: The slow model.
+        asked: What is wanted beside it.
         told: Told how far it is.
 
     Raises:
         Fatal: The history is too short, has one class, or a library is missing.
     """
-    if slow != "lightgbm":
-        raise Fatal("no such slow model", where="--slow", expected="lightgbm", got=slow)
-    stream = stream_of(encoded, yes_unless)
+    asked = asked or Asked()
+    asked.check()
+    changes = changes_of(encoded, asked.change) if asked.change else []
+    stream = stream_of(encoded, asked.yes_unless)
+    stream.judged_from = asked.judged_from
     _compile(stream)
-    setting = search(stream, seed, told)
-    matrix = build(stream, setting, seed, told)
+    setting, made = search(stream, asked.seed, told)
+    matrix = build(stream, setting, asked.seed, told, made=made)
     bench = _Bench(stream, matrix, float(matrix.core_s.sum()) + matrix.score_core_s)
     rows = [_no_change(bench), *_timed(bench)]
-    lagged = build(stream, setting, seed, told, lagged=True)
+    lagged = build(stream, setting, asked.seed, told, lagged=True)
     rows.append(bench.slow("always_lags", timing.always(stream), stream.lag_core_s, lagged))
     told("planner", 0, len(BUDGETS) + 1)
-    default = live(stream, DEFAULT_BUDGET * bench.always_core_s, seed)
+    default = live(stream, DEFAULT_BUDGET * bench.always_core_s, asked.seed, asked.methods)
     rows.append(_planned(bench, "planner", default))
     for i, budget in enumerate(BUDGETS):
         told("planner", i + 1, len(BUDGETS) + 1)
-        rows.append(_planned(bench, f"planner@{budget:g}", live(stream, budget * bench.always_core_s, seed)))
+        lived = live(stream, budget * bench.always_core_s, asked.seed, asked.methods)
+        rows.append(_planned(bench, f"planner@{budget:g}", lived))
     gap = timing.gap_closed(stream, matrix, timing.ski_rental(stream, matrix, _probe_losses(stream, default), TIMING_PRICE))
     task = "regression" if stream.absolute else "binary"
-    return Report(task, stream.n, rows, setting.text(), gap, _plans(stream, default))
+    told_of = _plans(stream, default), _anchors(default), _recovery(stream, default, changes)
+    return Report(task, stream.n, rows, setting.text(), gap, *told_of)
 
 
-def live(stream: Stream, budget_core_s: float, seed: int = 0) -> Lived:
+def live(stream: Stream, budget_core_s: float, seed: int = 0, methods: tuple[Name, ...] = METHODS) -> Lived:
     """The planner with its default settings, under a budget."""
     fitter = Boosted("absolute" if stream.absolute else "log", TREES, LEAVES, seed=seed)
-    return Life(stream, fitter, TREES, budget_core_s).run()
+    return Life(stream, fitter, TREES, budget_core_s, methods=methods).run()
 
 
 def _compile(stream: Stream) -> None:
@@ -127,6 +164,18 @@ def _planned(bench: _Bench, name: str, lived: Lived) -> Row:
 def _probe_losses(stream: Stream, lived: Lived) -> Floats:
     lost = losses(lived.layer.answers[:, BOLD], stream.rows.label, absolute=stream.absolute)
     return np.array([np.nansum(lost[a:b]) for a, b in zip(stream.edges[:-1], stream.edges[1:], strict=True)])
+
+
+def _anchors(lived: Lived) -> list[dict[str, Any]]:
+    return [
+        {"first_row": regime.first, "last_row": regime.last, "loss_then": regime.loss_then, "loss_now": now}
+        for regime, now in zip(lived.anchors.past, lived.losses_now, strict=True)
+    ]
+
+
+def _recovery(stream: Stream, lived: Lived, changes: list[int]) -> list[dict[str, Any]]:
+    lost = losses(lived.layer.fused, stream.rows.label, absolute=stream.absolute)
+    return [asdict(each) for each in recoveries(lost, changes)]
 
 
 def _plans(stream: Stream, lived: Lived) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a policy's answers were worth: over all rows after the warm-up whose label is known."""
+"""What a policy's answers were worth: over all judged rows whose label is known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from headwater.core.batch import Floats, Ints
 from headwater.evaluation.metrics import YES, exact_auc
-from headwater.frontier.stream import WARM_UP, Stream
+from headwater.frontier.stream import Stream
 
 _EPS = 1e-6
 
@@ -26,7 +26,7 @@ def probabilities(margins: Floats) -> Floats:
 
 def judged(stream: Stream) -> Ints:
     """The rows that count."""
-    rows = np.arange(int(np.ceil(WARM_UP * stream.n)), stream.n)
+    rows = np.arange(int(np.ceil(stream.judged_from * stream.n)), stream.n)
     return rows[~np.isnan(stream.rows.label[rows])]
 
 

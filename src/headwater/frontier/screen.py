@@ -28,6 +28,20 @@ def chart(report: Report) -> str:
     return "\n".join([*lines, axis, names])
 
 
+def told_of_regimes(report: Report) -> list[str]:
+    """What the default planner's slow model has forgotten, and how long its loss took to come back after known changes."""
+    lines = [
+        f"rows {each['first_row']:,} to {each['last_row']:,}: the slow model lost {each['loss_then']:.4g} when they ended, "
+        f"and loses {each['loss_now']:.4g} on them at the end."
+        for each in report.anchors
+    ]
+    if report.recovery:
+        known = sorted(each["n_labels"] for each in report.recovery if each["n_labels"] is not None)
+        middle = f", {known[len(known) // 2]} labels in the middle and {known[-1]} at most" if known else ""
+        lines.append(f"after {len(known)} of {len(report.recovery)} known changes the loss came back to its level{middle}.")
+    return lines
+
+
 def _place(row: Row, best: float, worst: float) -> tuple[int, int]:
     right = math.log10(max(row.share_of_always, _LEAST_SHARE) / _LEAST_SHARE) / -math.log10(_LEAST_SHARE)
     up = min((row.quality - best) / (worst - best), 1.0)

@@ -33,6 +33,7 @@ class Stream:
         edges: int64[POINTS + 1]: the rows at which the decision points lie.
         first: Index of the decision point of the first fit, just before the warm-up ends.
         lag_core_s: What the label lags have cost.
+        judged_from: The share of rows before any answer is judged.
     """
 
     rows: Rows
@@ -44,11 +45,17 @@ class Stream:
     edges: Ints
     first: int
     lag_core_s: float
+    judged_from: float = WARM_UP
 
     @property
     def n(self) -> int:
         """Rows."""
         return self.time_ms.size
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a typical label comes later than its row."""
+        return bool(np.median(self.known_ms - self.time_ms) > 0)
 
     @property
     def n_points(self) -> int:

@@ -122,8 +122,11 @@ class Door:
             what = f"bodies of {self._bytes_inside} bytes are being stored, at most {limits.max_waiting_bytes} may"
             raise Overloaded(what, delay_s=1.0, next_step="Send again later; a resent event is stored once.")
         if (lag := limits.lag()) > limits.max_lag_events:
-            what = f"the learner is {lag} events behind, at most {limits.max_lag_events} are allowed"
-            raise Overloaded(what, delay_s=2.0, next_step="Send again later; a resent event is stored once.")
+            what = (
+                f"the learner is {lag} events behind, at most {limits.max_lag_events} are allowed. "
+                "Send again later; a resent event is stored once."
+            )
+            raise Refusal(503, "learner_behind", "The learner does not follow", what, retry_after_s=2.0)
 
     def _windows(
         self, form: Format, body: bytes, headers: Mapping[str, str], stream: str | None, arrival_us: int
@@ -201,5 +204,5 @@ def _internal(error: Exception) -> Refusal:
 def _note(error: Exception) -> str:
     """Write an error to the log under a number that tells an outsider nothing; returns the number."""
     incident = secrets.token_hex(8)
-    _log.error("request failed", incident=incident, kind=type(error).__name__, error=str(error))
+    _log.error("request failed", incident=incident, kind=type(error).__name__, exc_info=error)
     return incident

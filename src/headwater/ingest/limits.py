@@ -21,7 +21,7 @@ class Limits:
         max_body_bytes: Longest request body (413 beyond it).
         max_waiting_events: Events in memory that are not on disk yet (429 beyond it).
         max_waiting_bytes: The same in bytes of request bodies (429 beyond it).
-        max_lag_events: Events on disk that the learner has not learnt yet (429 beyond it).
+        max_lag_events: Events on disk that the learner has not learnt yet (503 beyond it).
         lag: Tells that number; 0 where nobody knows.
         linger_ms: How long a commit waits for company when several producers are at the door, 0 to 1 ms.
         max_depth: Deepest nesting of JSON; events are flat, so only ignored members can be deep.

@@ -10,7 +10,7 @@ import numpy as np
 
 from headwater.core.batch import Floats
 from headwater.core.errors import Fatal
-from headwater.learning.forest import Forest
+from headwater.learning.forest import Forest, joined, margins_of
 
 
 class FitStopped(Fatal):
@@ -53,16 +53,26 @@ class Boosted:
             FitStopped: `is_over` said so.
             Fatal: LightGBM is not installed.
         """
+        base = _base(self.loss, labels)
+        return self.trees_for(numbers, labels, np.full(labels.size, base), self.trees, base, is_over)
+
+    def trees_for(
+        self, numbers: Floats, labels: Floats, start: Floats, trees: int, base: float, is_over: Callable[[], bool] | None
+    ) -> Forest:
+        """New trees that go on from margins float64[n]; their leaves carry `base` between them."""
 
         def ask(_: Any) -> None:
             if is_over is not None and is_over():
                 raise FitStopped("a fit was stopped", where=f"LightGBM {self.name()}", next_step="Give it a larger limit.")
 
         library = _library()
-        base = _base(self.loss, labels)
-        data = library.Dataset(numbers, labels, init_score=np.full(labels.size, base), params=self._bins(), free_raw_data=True)
-        booster = library.train(self._parameters(), data, num_boost_round=self.trees, callbacks=[ask])
+        data = library.Dataset(numbers, labels, init_score=start, params=self._bins(), free_raw_data=True)
+        booster = library.train(self._parameters(), data, num_boost_round=trees, callbacks=[ask])
         return flatten(booster.dump_model()["tree_info"], base)
+
+    def after(self, forest: Forest, trees: int) -> Grown:
+        """How more trees are fitted that go on from a forest."""
+        return Grown(self, forest, trees)
 
     def _bins(self) -> dict[str, Any]:
         return {**_BINS, "min_data_in_leaf": self.min_data_in_leaf}
@@ -72,6 +82,26 @@ class Boosted:
             "objective": "binary" if self.loss == "log" else "regression_l1", "num_leaves": self.leaves,
             "learning_rate": self.learning_rate, "seed": self.seed, "boost_from_average": False, **self._bins(),
         }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grown:
+    """More trees for a forest: incremental steps, as LightGBM's own continued training.
+
+    Attributes:
+        spec: Leaves, learning rate and loss of the new trees.
+        forest: What they go on from.
+        trees: How many are added.
+    """
+
+    spec: Boosted
+    forest: Forest
+    trees: int
+
+    def fit(self, numbers: Floats, labels: Floats, is_over: Callable[[], bool] | None = None) -> Forest:
+        """The whole forest, old trees first; arguments and errors as `Boosted.fit`."""
+        start = margins_of(self.forest, np.ascontiguousarray(numbers), 0, labels.size)
+        return joined(self.forest, self.spec.trees_for(numbers, labels, start, self.trees, 0.0, is_over))
 
 
 _BINS = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}

@@ -84,6 +84,7 @@ class FastLayer:
             )
         self.answers: Floats = np.full((n, len(EXPERTS)), np.nan)
         self.fused: Floats = np.full(n, np.nan)
+        self.most_trees = trees
         self.slow = Slow(np.full(n, -1, np.int64), np.zeros(n), np.zeros((n, trees), np.int16))
         self.weights = weights_of(spec, rows.dense.shape[1], absolute=absolute)
 
@@ -107,19 +108,34 @@ class FastLayer:
         Raises:
             DeclarationError: It has more trees or leaves than there is room for.
         """
-        if forest.roots.size > self.slow.leaves.shape[1] or forest.values.size > MAX_LEAVES:
+        if forest.roots.size > self.most_trees or forest.values.size > MAX_LEAVES:
             raise DeclarationError(
                 "the slow model is too large for its fast layer", where="FastLayer.exchange",
-                expected=f"at most {self.slow.leaves.shape[1]} trees and {MAX_LEAVES} leaves",
+                expected=f"at most {self.most_trees} trees and {MAX_LEAVES} leaves",
                 got=f"{forest.roots.size} trees and {forest.values.size} leaves",
             )  # fmt: skip
         self.forest = forest
         self.weights.place[VERSION] += 1.0
+        if forest.roots.size != self.slow.leaves.shape[1]:  # a tree that is not there must not count as leaf 0
+            self.slow = self.slow._replace(leaves=np.zeros((self.answers.shape[0], forest.roots.size), np.int16))
         unit = self.weights.place[SCALE] if self.absolute else 1.0
         self.weights.leaf[:, : forest.values.size] = forest.values / unit
         self.weights.leaf_squares[:] = self.spec.leaf_start
         waiting = self.rows.order[self.n_learnt :]
         self._look_up(np.sort(waiting[waiting < at]))
+
+    def rest(self) -> None:
+        """Answer without the slow model from now on, until another one is exchanged for it."""
+        self.forest = None
+        self.weights.place[VERSION] += 1.0
+
+    def reset(self) -> None:
+        """Forget everything that was learnt, the slow model too; labels that were learnt are not learnt again."""
+        before = self.weights.place
+        self.weights = weights_of(self.spec, self.rows.dense.shape[1], absolute=self.absolute)
+        self.weights.place[[POINTER, SCALE]] = before[[POINTER, SCALE]]
+        self.weights.place[VERSION] = before[VERSION]
+        self.rest()
 
     def advance(self, first: int, last: int) -> None:
         """Answer rows first .. last - 1, learning every label that becomes known on the way."""

@@ -88,6 +88,11 @@ class Fast:
         }  # fmt: skip
 
     @property
+    def is_compiled(self) -> bool:
+        """It is our own code over arrays: nothing that has to be kept apart."""
+        return True
+
+    @property
     def n_memos(self) -> int:
         """What is kept with each question: the answers of all experts, and the one that was given."""
         return len(_SAID)

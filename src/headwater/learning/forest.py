@@ -37,6 +37,20 @@ class Forest(NamedTuple):
     values: Floats
 
 
+def joined(first: Forest, second: Forest) -> Forest:
+    """One forest of the trees of two; its margin is the sum of theirs."""
+    n_nodes, n_leaves = first.column.size, first.values.size
+
+    def moved(refs: Narrow) -> Narrow:
+        return np.where(refs >= 0, refs + n_nodes, refs - n_leaves).astype(np.int16)
+
+    return Forest(
+        np.concatenate([first.roots, moved(second.roots)]), np.concatenate([first.column, second.column]),
+        np.concatenate([first.threshold, second.threshold]), np.concatenate([first.children, moved(second.children)]),
+        np.concatenate([first.missing_left, second.missing_left]), np.concatenate([first.values, second.values]),
+    )  # fmt: skip
+
+
 @kernel
 def descend(forest: Forest, numbers: Floats, rows: Ints, leaves: Narrow, margins: Floats) -> None:
     """Write the leaves int16[n, trees] and margins float64[n] of some rows of float64[n, d] numbers."""

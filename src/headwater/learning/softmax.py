@@ -37,7 +37,7 @@ from headwater.learning.kernels import (
 )
 from headwater.learning.linear import Linear, base_of
 
-_MOST_WEIGHTS = 1 << 22  # of all classes together
+MOST_WEIGHTS = 1 << 22  # of all classes together
 
 
 class SoftmaxState:
@@ -69,7 +69,7 @@ class SoftmaxState:
 
 def bits_for(n_classes: int, bits: int) -> int:
     """log2 of the hashed rows, so that the weights of all classes stay within 32 MB."""
-    return max(4, min(bits, int(np.log2(_MOST_WEIGHTS / max(1, n_classes)))))
+    return max(4, min(bits, int(np.log2(MOST_WEIGHTS / max(1, n_classes)))))
 
 
 @inlined
@@ -190,6 +190,14 @@ def learn_class(
             for c in range(p.size):
                 w[0, c] -= params[INTERCEPT] * p[c]
         _step_rows(i, w, squares, met, xs, cs, z, p, eta, params)
+
+
+@kernel
+def score_classes(w: Floats, stats: Floats, met: Ints, xs: Floats, cs: Ints, params: Floats, out: Floats) -> None:
+    """Probabilities float64[n, classes] of float64[n, d], int64[n, k]; `out` may have fewer classes than the weights."""
+    z = np.empty(xs.shape[1])
+    for i in range(xs.shape[0]):
+        predict(i, w, stats, met, xs, cs, params, z, out[i])
 
 
 @kernel

@@ -125,10 +125,15 @@ def _absent(path: Path) -> WrongState:
     )
 
 
+def is_full(error: Exception) -> bool:
+    """Whether what LMDB raised means that there is no room, or that the disk took a write only in part."""
+    return isinstance(error, lmdb.DiskError | lmdb.MapFullError) or any(reason in str(error) for reason in _FULL)
+
+
 def _translated(error: Exception, path: Path) -> HeadwaterError:
     """What LMDB said, as something a caller can act on."""
     text, where = str(error), str(path)
-    if any(reason in text for reason in _FULL):
+    if is_full(error):
         return DiskFull(
             "the disk is full or failing",
             where=where,

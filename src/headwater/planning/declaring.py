@@ -197,7 +197,7 @@ def updating(update: Any, where: str = "hw.Fast.update") -> Updating:
     rate = planner.cores()
     fresh_s = None if planner.freshness is None else parse_ms(planner.freshness) / 1000
     only_asked = all(isinstance(part, Manual) for part in parts)
-    calendars = tuple(part for part in parts if _rings(part))
+    calendars = tuple(part for part in parts if isinstance(part, Calendar) and _rings(part))
     return Updating(
         rate, rate * _SAVED_S, rate * _FIRST_S, fresh_s, bool(planners), not only_asked, calendars,
         tuple(part.sensor for part in parts if isinstance(part, OnDrift)), tuple(_whens(parts)),

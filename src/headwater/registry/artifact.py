@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,14 @@ from safetensors import numpy as safetensors
 
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, Fatal
+from headwater.core.files import sync_folder
 
 Array = npt.NDArray[Any]
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
+MAX_ARRAYS = 4096
+_DIMENSIONS = 32  # numpy's own bound
 _SUFFIX = ".safetensors"
 _ENTRY = "headwater"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -84,10 +88,23 @@ def decode(data: bytes, where: str = "") -> Artifact:
     if len(data) < 8 or not 2 <= _header_bytes(data) <= min(MAX_HEADER_BYTES, len(data) - 8):  # noqa: PLR2004
         raise CorruptData("a version's header has an impossible length", where=where, next_step=_NEXT_STEP)
     try:
-        metadata = json.loads(data[8 : 8 + _header_bytes(data)])["__metadata__"]
-        return Artifact(safetensors.load(data), json.loads(metadata[_ENTRY]))
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        listed = json.loads(data[8 : 8 + _header_bytes(data)])
+        _check_listed(listed, where)
+        return Artifact(safetensors.load(data), json.loads(listed["__metadata__"][_ENTRY]))
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptData(f"a version's file cannot be decoded ({error!r})", where=where, next_step=_NEXT_STEP) from error
+
+
+def _check_listed(listed: dict[str, Any], where: str) -> None:
+    """Refuse a header that lists more arrays, or arrays of more dimensions, than anybody writes."""
+    arrays = [entry for name, entry in listed.items() if name != "__metadata__"]
+    widest = max((len(entry["shape"]) for entry in arrays), default=0)
+    if len(arrays) > MAX_ARRAYS or widest > _DIMENSIONS:
+        raise CorruptData(
+            "a version's header claims too much", where=where,
+            expected=f"at most {MAX_ARRAYS} arrays of {_DIMENSIONS} dimensions",
+            got=f"{len(arrays)} arrays, {widest} dimensions", next_step=_NEXT_STEP,
+        )  # fmt: skip
 
 
 class Artifacts:
@@ -119,9 +136,15 @@ class Artifacts:
             raise Fatal("a version is too large", expected=f"at most {self._max_bytes} bytes", got=str(len(data)))
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256)
-        if not (path.exists() and path.read_bytes() == data):
+        if not self._has(path, data):
             self._write(path, data)
         return sha256
+
+    def _has(self, path: Path, data: bytes) -> bool:
+        try:
+            return self._read(path) == data
+        except CorruptData:
+            return False
 
     def _write(self, path: Path, data: bytes) -> None:
         """Either the whole file has its name on disk or nothing has: a crash leaves at most a `.tmp` that is written over."""
@@ -135,7 +158,7 @@ class Artifacts:
             crashpoint("registry.written")
             temporary.replace(path)
             crashpoint("registry.renamed")
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
@@ -160,18 +183,31 @@ class Artifacts:
         self._verified(self.path(sha256), sha256)
 
     def _verified(self, path: Path, sha256: str) -> bytes:
-        try:
-            with path.open("rb") as file:
-                data = file.read(self._max_bytes + 1)
-        except FileNotFoundError:
-            raise CorruptData("a version's file is missing", where=str(path), next_step=_NEXT_STEP) from None
-        if len(data) > self._max_bytes:
-            expected = f"at most {self._max_bytes} bytes"
-            raise CorruptData("a version's file is too large", where=str(path), expected=expected, next_step=_NEXT_STEP)
+        data = self._read(path)
         if (found := hashlib.sha256(data).hexdigest()) != sha256:
             raise CorruptData(
                 "a version's file was altered or cut short", where=str(path), expected=sha256, got=found, next_step=_NEXT_STEP
             )
+        return data
+
+    def _read(self, path: Path) -> bytes:
+        """A regular file's bytes: no link is followed, no pipe is waited for, and nothing too large is read."""
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise CorruptData("a version's file is missing", where=str(path), next_step=_NEXT_STEP) from None
+        except OSError as error:
+            said = f"a version's file cannot be opened ({error.strerror})"
+            raise CorruptData(said, where=str(path), expected="a regular file", next_step=_NEXT_STEP) from error
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(handle)
+            raise CorruptData("this is no file", where=str(path), expected="a regular file", next_step=_NEXT_STEP)
+        with os.fdopen(handle, "rb") as file:
+            data = b"" if found.st_size > self._max_bytes else file.read(self._max_bytes + 1)
+        if max(found.st_size, len(data)) > self._max_bytes:
+            expected = f"at most {self._max_bytes} bytes"
+            raise CorruptData("a version's file is too large", where=str(path), expected=expected, next_step=_NEXT_STEP)
         return data
 
     def hashes(self) -> list[str]:
@@ -179,11 +215,3 @@ class Artifacts:
         if not self._folder.is_dir():
             return []
         return sorted(p.stem for p in self._folder.iterdir() if p.suffix == _SUFFIX and _SHA256.fullmatch(p.stem))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

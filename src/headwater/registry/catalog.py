@@ -2,6 +2,9 @@
 
 The learner writes, any number of processes read. A row is written after its file is on disk and is never changed: a fold
 that arrives again at a version that it has already made (after a crash) must arrive at the same bytes.
+
+Every row is signed by the installation, and its signature is verified whenever it is read: so a file is opened only by a
+hash that this installation wrote down. What a catalogue must have at least is signed beside it (see `heads`).
 """
 
 from __future__ import annotations
@@ -15,30 +18,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import CorruptData, Fatal, WrongState, nearest
+from headwater.core.errors import CorruptData, DiskFull, Fatal, Untrusted, WrongState, nearest
 from headwater.registry.artifact import MAX_FILE_BYTES, Artifacts, canonical
+from headwater.registry.database import COLUMNS, NEWEST, SELECT, UNSIGNED, add_signatures, connect
 from headwater.registry.difference import Difference, difference
+from headwater.registry.heads import Head, Heads, check_heads
+from headwater.registry.signing import InstallationKey, trust_folder
 from headwater.registry.version import Version
 
 FILE_NAME = "catalog.sqlite"
-FORMAT = 1
-_SCHEMA = """
-CREATE TABLE versions (
-    line TEXT NOT NULL CHECK (line <> '' AND instr(line, '@') = 0),
-    seq INTEGER NOT NULL CHECK (seq >= 0),
-    sha256 TEXT NOT NULL,
-    created_ms INTEGER NOT NULL,
-    "trigger" TEXT NOT NULL,
-    recipe TEXT NOT NULL,
-    parent TEXT,
-    log_start INTEGER NOT NULL,
-    metrics TEXT NOT NULL,
-    cost_core_s REAL NOT NULL,
-    PRIMARY KEY (line, seq)
-) STRICT;
-CREATE TRIGGER versions_are_immutable BEFORE UPDATE ON versions BEGIN SELECT RAISE(ABORT, 'a version is immutable'); END;
-"""
-_SELECT = 'SELECT line, seq, sha256, created_ms, "trigger", recipe, parent, log_start, metrics, cost_core_s FROM versions'
+_FULL = ("disk is full", "disk I/O error")
+_PURPOSE = "headwater version/1"
 
 
 class Catalog:
@@ -50,8 +40,13 @@ class Catalog:
         max_bytes: Largest file of a version that is written or read.
 
     Raises:
-        WrongState: Written by a newer Headwater, or (read-only) not there.
+        WrongState: Written by a newer Headwater, or (read-only) not there, or not signed yet.
         CorruptData: Not a catalogue.
+        Untrusted: It is older than what was signed here last, or there is no key to tell.
+
+    Attributes:
+        key: The installation's.
+        n_signed_now: Versions of an installation older than signatures, signed as the catalogue was opened.
     """
 
     def __init__(self, folder: Path, *, read_only: bool = False, max_bytes: int = MAX_FILE_BYTES) -> None:
@@ -62,48 +57,89 @@ class Catalog:
         if not read_only:
             folder.mkdir(parents=True, exist_ok=True)
         with self._intact():
-            mode = "ro" if read_only else "rwc"
-            self._db = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None,
-                                       check_same_thread=False)  # fmt: skip
-            self._prepare(read_only=read_only)
+            self._db, found = connect(self._path, read_only=read_only)
+            self.key = InstallationKey.open(trust_folder(folder), make=not read_only)
+            self._heads = Heads(trust_folder(folder), self.key)
+            self.n_signed_now = self._sign_older() if found == UNSIGNED else 0
+            self._check_heads(read_only=read_only)
 
-    def _prepare(self, *, read_only: bool) -> None:
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-        (found,) = self._db.execute("PRAGMA user_version").fetchone()
-        if found == 0 and not read_only:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        elif found != FORMAT:
-            self._db.close()
-            raise WrongState(
-                "the catalogue has another format", where=str(self._path), expected=f"format {FORMAT}", got=f"format {found}",
-                next_step="Use the Headwater that wrote it, or a newer one; nothing was changed.",
+    def _sign_older(self) -> int:
+        """Sign what a release without signatures left: once, and only where nothing was ever signed; how many versions."""
+        if not self._heads.is_first_start:
+            raise Untrusted(
+                "the catalogue has no signatures, and this installation signs its own", where=str(self._path),
+                next_step="Put the newest copy of the catalogue back.",
             )  # fmt: skip
+        return add_signatures(self._db, lambda row: self._sign(_version(row)))
+
+    def _check_heads(self, *, read_only: bool) -> None:
+        """Refuse an older catalogue; whoever writes then signs off what is there."""
+        expected = {} if self._heads.is_first_start and not read_only else self._heads.read()
+        there = self._newest()
+        has = {line: "" if (at := self.exact(line, head.seq)) is None else at.sha256 for line, head in expected.items()}
+        check_heads(expected, there, has)
+        if not read_only and (there != expected or self._heads.is_first_start):
+            self._heads.write(there)
+        self._signed_off = there
+
+    def _newest(self) -> dict[str, Head]:
+        return {line: Head(seq, sha256, n) for line, seq, sha256, n in self._db.execute(NEWEST)}
+
+    @classmethod
+    def accept(cls, folder: Path) -> int:
+        """Take the catalogue in a folder as the newest there is, though it is older than what was signed off: a person says so.
+
+        Returns:
+            How many versions it has; the signature of each was verified.
+
+        Raises:
+            WrongState, CorruptData, Untrusted: As for the constructor and `list`.
+        """
+        key = InstallationKey.open(trust_folder(folder), make=False)
+        heads = Heads(trust_folder(folder), key)
+        before = {} if heads.is_first_start else heads.read()
+        heads.write({})
+        try:
+            with cls(folder) as catalog:
+                return len(catalog.list())
+        except BaseException:
+            heads.write(before)
+            raise
 
     @contextmanager
     def _intact(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError):
+            if any(reason in str(error) for reason in _FULL):
+                step = "Nothing was registered. Free some space."
+                raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
+            is_text = "decode" in str(error)  # a flipped bit may leave what is no text
+            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) and not is_text:
                 raise
             step = "Restore it from a copy; the log can rebuild every version."
-            raise CorruptData(f"the catalogue cannot be read ({error})", where=str(self._path), next_step=step) from error
+            raise CorruptData(
+                f"the catalogue cannot be read ({str(error)[:200]})", where=str(self._path), next_step=step
+            ) from error
 
     def register(self, version: Version) -> bool:
         """Add a version whose file is on disk; durable on return. False: it was there already, with the same bytes.
 
         Raises:
+            DiskFull: There is no room; nothing was registered.
             Fatal: It was there with other bytes: the fold is not reproducible.
             CorruptData: Its file is missing or altered.
         """
         self.artifacts.verify(version.sha256)
         row = _row(version)
+        row = (*row, self._sign(_version(row)))
         holes = ", ".join("?" * len(row))
         with self._intact():
-            new = self._db.execute(f"INSERT INTO versions VALUES ({holes}) ON CONFLICT DO NOTHING", row).rowcount == 1  # noqa: S608
+            into = f"INSERT INTO versions ({COLUMNS}, signature) VALUES ({holes}) ON CONFLICT DO NOTHING"  # noqa: S608
+            new = self._db.execute(into, row).rowcount == 1
         crashpoint("registry.registered")
+        if new:
+            self._sign_off(version)
         there = None if new else self.exact(version.line, version.seq)
         if there is not None and there.sha256 != version.sha256:
             raise Fatal(
@@ -113,11 +149,41 @@ class Catalog:
             )  # fmt: skip
         return new
 
+    def _sign(self, version: Version) -> str:
+        return self.key.sign(_PURPOSE, version.describe()).hex()
+
+    def _sign_off(self, version: Version) -> None:
+        """The line has one version more, and the newest is this one unless it is older."""
+        before = self._signed_off.get(version.line, Head(-1, "", 0))
+        newest = (version.seq, version.sha256) if version.seq > before.seq else before[:2]
+        self._signed_off[version.line] = Head(*newest, before.n + 1)
+        self._heads.write(self._signed_off)
+
+    def _verified(self, row: tuple[Any, ...]) -> Version:
+        """A row as a version.
+
+        Raises:
+            Untrusted: This installation did not sign it.
+        """
+        *fields, signature = row
+        version = _version(tuple(fields))
+        try:
+            is_ours = self.key.is_signed(_PURPOSE, version.describe(), bytes.fromhex(signature))
+        except (ValueError, TypeError):
+            is_ours = False
+        if not is_ours:
+            raise Untrusted(
+                "this version was not signed by this installation, or was changed since", where=version.name,
+                expected="the installation's signature", got="none" if not signature else "another one",
+                next_step="Put the newest copy of the catalogue back. Nothing of this version is opened.",
+            )  # fmt: skip
+        return version
+
     def exact(self, line: str, seq: int) -> Version | None:
         """The version that a line had registered at a place of the log, if it had."""
         with self._intact():
-            found = self._db.execute(f"{_SELECT} WHERE line = ? AND seq = ?", (line, seq)).fetchone()
-        return None if found is None else _version(found)
+            found = self._db.execute(f"{SELECT} WHERE line = ? AND seq = ?", (line, seq)).fetchone()
+        return None if found is None else self._verified(found)
 
     def lines(self) -> tuple[str, ...]:
         """Names of all lines that have a version, sorted."""
@@ -132,7 +198,7 @@ class Catalog:
         """
         where, values = ("", ()) if line is None else (" WHERE line = ?", (line,))
         with self._intact():
-            found = [_version(row) for row in self._db.execute(f"{_SELECT}{where} ORDER BY line, seq", values)]
+            found = [self._verified(row) for row in self._db.execute(f"{SELECT}{where} ORDER BY line, seq", values)]
         if line is not None and not found:
             raise Fatal("no such line", where=line, next_step=nearest(line, self.lines()))
         return found
@@ -186,10 +252,24 @@ class Catalog:
 def _row(v: Version) -> tuple[object, ...]:
     metrics = {key: None if value is None or not math.isfinite(value) else value for key, value in v.metrics.items()}
     recipe = canonical(dict(v.recipe))
-    return (v.line, v.seq, v.sha256, v.created_ms, v.trigger, recipe, v.parent, v.log_start, canonical(metrics), v.cost_core_s)
+    return (
+        v.line,
+        v.seq,
+        v.sha256,
+        v.created_ms,
+        v.trigger,
+        recipe,
+        v.parent,
+        v.log_start,
+        canonical(metrics),
+        float(v.cost_core_s),
+    )
 
 
 def _version(row: tuple[Any, ...]) -> Version:
     line, seq, sha256, created_ms, trigger, recipe, parent, log_start, metrics, cost_core_s = row
-    read: tuple[Mapping[str, Any], Mapping[str, float | None]] = (json.loads(recipe), json.loads(metrics))
+    try:
+        read: tuple[Mapping[str, Any], Mapping[str, float | None]] = (json.loads(recipe), json.loads(metrics))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Untrusted("what the catalogue says of this version cannot be read", where=f"{line}@{seq}") from error
     return Version(line, seq, sha256, created_ms, trigger, read[0], parent, log_start, read[1], cost_core_s)

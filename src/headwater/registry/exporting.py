@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from headwater.core.batch import Floats, Ints
 from headwater.core.errors import Fatal, nearest
-from headwater.registry.portable import Portable
+from headwater.registry.portable_classes import AnyPortable, PortableClasses
 from headwater.registry.probes import probes
 
 FORMATS = ("npz", "onnx", "mlflow")
@@ -25,7 +25,7 @@ _MLFLOW = "MLmodel"  # the file that makes a folder a model of MLflow's
 class _Format(Protocol):
     """One module of this room for each format."""
 
-    write: Callable[[Portable, Path], None]
+    write: Callable[[Any, Path], None]
     score: Callable[[Path, Floats, Ints], Floats]
 
 
@@ -49,7 +49,7 @@ class Exported:
     tolerance: float = TOLERANCE
 
 
-def export(model: Portable, to: str, path: Path, *, force: bool = False, n: int = 1000, seed: int = 0) -> Exported:
+def export(model: AnyPortable, to: str, path: Path, *, force: bool = False, n: int = 1000, seed: int = 0) -> Exported:
     """Write a model, score `n` vectors with it and with Headwater, and give it its name if the scores are the same.
 
     Args:
@@ -64,6 +64,11 @@ def export(model: Portable, to: str, path: Path, *, force: bool = False, n: int 
         Fatal: Unknown format, something is there, a library is missing, or scores differ by more than 1e-9; nothing is left
             of an export that failed.
     """
+    if isinstance(model, PortableClasses) and to in FORMATS and to != "npz":
+        raise Fatal(
+            "a version of several classes is exported as npz only", where=model.version.name, expected="--to npz", got=to,
+            next_step="Score the .npz with numpy; docs/exchange.md has the code.",
+        )  # fmt: skip
     written, path = _format(to), path.absolute()
     _check_place(path, force=force)
     try:
@@ -111,7 +116,7 @@ def _format(to: str) -> _Format:
     return cast("_Format", import_module(f"headwater.registry.{to}"))
 
 
-def _difference(model: Portable, written: _Format, path: Path, n: int, seed: int) -> float:
+def _difference(model: AnyPortable, written: _Format, path: Path, n: int, seed: int) -> float:
     """NaN where a score is not a number or is missing: no difference that could be small enough."""
     xs, cs = probes(model, n, seed)
     ours, theirs = model.score(xs, cs), written.score(path, xs, cs)

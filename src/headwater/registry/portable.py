@@ -65,14 +65,22 @@ class Portable:
 
     def header(self) -> dict[str, Any]:
         """All that is no array, as JSON has it; docs/exchange.md says what each entry means."""
-        categories = [{"name": name, "salt": f"{int(category_salt(_salted(name))):016x}"} for name in self.categories]
-        return {
-            "format": FORMAT, "version": self.version.name, "sha256": self.version.sha256, "line": self.version.line,
-            "seq": self.version.seq, "created_ms": self.version.created_ms, "learner": LEARNER, "loss": self.learner.loss,
-            "link": "logistic" if self.learner.loss == "log" else "identity", "numbers": list(self.numbers),
-            "categories": categories, "base": self.base, "bits": self.learner.bits,
-            "standardize": self.learner.standardize, "clip_z": self.scaling[2], "huge": HUGE,
-        }  # fmt: skip
+        link = "logistic" if self.learner.loss == "log" else "identity"
+        said = {"learner": LEARNER, "loss": self.learner.loss, "link": link}
+        return header_of(self.version, self.learner, self.numbers, self.categories, said)
+
+
+def header_of(
+    version: Version, learner: Linear, numbers: tuple[str, ...], categories: tuple[str, ...], said: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A header: where the model is from, `said` of its learner, and how its vector is made."""
+    salts = [{"name": name, "salt": f"{int(category_salt(_salted(name))):016x}"} for name in categories]
+    return {
+        "format": FORMAT, "version": version.name, "sha256": version.sha256, "line": version.line, "seq": version.seq,
+        "created_ms": version.created_ms, **said, "numbers": list(numbers), "categories": salts,
+        "base": base_of(len(numbers)), "bits": learner.bits, "standardize": learner.standardize,
+        "clip_z": min(learner.clip_z, HUGE) if learner.standardize else HUGE, "huge": HUGE,
+    }  # fmt: skip
 
 
 def _salted(name: str) -> str:

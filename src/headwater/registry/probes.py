@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from headwater.core.batch import Floats, Ints
-from headwater.registry.portable import HUGE, Portable
+from headwater.registry.portable import HUGE
+from headwater.registry.portable_classes import AnyPortable
 
 _EDGES = np.array([
     np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, HUGE, -HUGE, np.nextafter(HUGE, np.inf), 1.7e308, -1.7e308,
 ])  # fmt: skip
 
 
-def probes(model: Portable, n: int, seed: int) -> tuple[Floats, Ints]:
+def probes(model: AnyPortable, n: int, seed: int) -> tuple[Floats, Ints]:
     """Numbers float64[n, d] and categories' rows of weights int64[n, k].
 
     Half of the numbers lie about as the model has seen them, a quarter far from it, an eighth is missing, and an eighth is
@@ -27,8 +28,10 @@ def probes(model: Portable, n: int, seed: int) -> tuple[Floats, Ints]:
     xs = np.where(kind >= 6, xs * 10.0 ** chance.uniform(-12, 12, (n, d)), xs)  # noqa: PLR2004 - two in eight
     xs = np.where(kind == 0, np.nan, xs)
     xs = np.where(kind == 1, chance.choice(_EDGES, (n, d)), xs)
-    cs = chance.integers(model.base, model.weights.size, (n, k))
-    learnt = model.base + np.flatnonzero(model.weights[model.base :])
+    cs = chance.integers(model.base, model.weights.shape[0], (n, k))
+    learnt = model.base + np.flatnonzero(
+        model.weights[model.base :].reshape(model.weights.shape[0] - model.base, -1).any(axis=1)
+    )
     if learnt.size and k:
         cs = np.where(chance.random((n, k)) < 0.5, chance.choice(learnt, (n, k)), cs)  # noqa: PLR2004
     is_word = np.array([name.startswith("words(") for name in model.categories], np.bool_)

@@ -21,25 +21,31 @@ from headwater.features.tables import Table
 from headwater.features.watermarks import UNSEEN
 from headwater.log.protocol import Chunk, EventLog
 from headwater.runtime.changes import KEPT, Declared, difference, remember
-from headwater.runtime.checkpointing import JUDGED, LATE, Checkpointer, under
+from headwater.runtime.checkpointing import JUDGED, LATE, Checkpointer, check_seals, under
 from headwater.runtime.fitter import EXAMPLES
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.marks import Fitted, no_refits
 from headwater.runtime.places import NEXT, SEEDED, STATE
 from headwater.runtime.publishing import mark_all
+from headwater.runtime.stopping import stops_in
+from headwater.runtime.trust import Trust
 from headwater.store.checkpoint import Checkpoints, SavedMeta
 
 _CHUNK_EVENTS = 8192
 Progress = Callable[[int, int], None]  # events folded, events to fold
 
 
-def seed(app: App, log: EventLog, folder: Path, before: Declared, progress: Progress, fitted: Fitted = no_refits) -> None:
+def seed(
+    app: App, log: EventLog, folder: Path, before: Declared, progress: Progress, trust: Trust | None = None,
+    fitted: Fitted = no_refits,
+) -> None:  # fmt: skip
     """Make `folder/next`: the changed app's state at the place of the newest save; nothing if it is there already.
 
     `fitted` gives what was refitted, where the log says that it took effect.
 
     Raises:
         WrongState: Nothing was saved yet, or the log cannot be read by the new declaration.
+        Untrusted: The state of a learner that is kept was not written by this installation (`trust`).
     """
     made = folder / NEXT
     if (made / SEEDED).exists() and (made / SEEDED).read_text() == app.fingerprint():
@@ -53,9 +59,11 @@ def seed(app: App, log: EventLog, folder: Path, before: Declared, progress: Prog
             raise WrongState("nothing has been saved here yet", where=str(folder))
         meta, arrays = loaded
         kept = [part.name for part in difference(before, app) if part.kind == "model" and part.fate == KEPT]
+        if trust is not None and trust.expected is not None:
+            check_seals(meta, arrays, trust.expected, kept)
         fold = Fold(app)
         fold.fitted = fitted
-        saver = Checkpointer(fold, new)
+        saver = Checkpointer(fold, new, None if trust is None else trust.seal)
         for effects in _folded(fold, log, meta.seq, progress):
             judged, examples = (
                 {m: rows for m, rows in part.items() if m not in kept} for part in (effects.judged, effects.examples)
@@ -75,6 +83,7 @@ def seed(app: App, log: EventLog, folder: Path, before: Declared, progress: Prog
 def _folded(fold: Fold, log: EventLog, stop: int, progress: Progress) -> Iterator[Effects]:
     """Fold the log from its first retained row to `stop`, which may lie within a chunk."""
     fold.seq = first = min(log.bounds()[0], stop)
+    fold.foresee(stops_in(fold.app, log, first))
     for chunk in log.read(first, _CHUNK_EVENTS):
         n = min(chunk.batch.n, stop - fold.seq)
         if n == 0:

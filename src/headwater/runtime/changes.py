@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from headwater.app import App
-from headwater.core.errors import WrongState
+from headwater.core.errors import CorruptData, WrongState
+from headwater.core.files import replace_durably
 from headwater.core.schema import Kind
 
 DECLARATION = "declaration.json"
@@ -36,15 +37,23 @@ def declaration(app: App) -> dict[str, Any]:
 
 def remember(folder: Path, app: App) -> None:
     """Write down in a state's folder by which declaration it is folded."""
-    temporary = folder / f"{DECLARATION}.tmp"
-    temporary.write_text(json.dumps(declaration(app)))
-    temporary.replace(folder / DECLARATION)
+    replace_durably(folder / DECLARATION, json.dumps(declaration(app)).encode())
 
 
 def remembered(folder: Path) -> dict[str, Any] | None:
-    """The declaration of a state's folder; None where nothing has been folded there."""
+    """The declaration of a state's folder; None where nothing has been folded there.
+
+    Raises:
+        CorruptData: The file is not what was written.
+    """
     file = folder / DECLARATION
-    said: dict[str, Any] | None = json.loads(file.read_text()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        said: dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError as error:
+        step = f"Move the folder {folder.name} away: the next start folds the log anew, which gives the same state."
+        raise CorruptData(f"this file cannot be read ({error})", where=str(file), next_step=step) from error
     return said
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,23 +10,33 @@ import numpy as np
 from headwater.app import App
 from headwater.core.batch import Floats
 from headwater.core.errors import DiskFull
+from headwater.core.seals import Seal
 from headwater.learning.fast_lane import Fast
+from headwater.learning.protocol import BlockLearner
 from headwater.runtime.fitter import EXAMPLES
 from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.lane import LaneState
 from headwater.runtime.publishing import arrays_of
 from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
 
 _GATHER_BYTES = 4 << 20  # copying as much takes some milliseconds
 JUDGED, LATE = "judged", "late"
 _TRIM_EXAMPLES_EVERY = 100  # saves
+SEALS = "seals"
 _TRIM_EVERY, _KEEP_SAVES = 1_000, 100_000  # judged rows and late places of that many saves are kept: a day and more
 
 
 class Checkpointer:
-    """Gathers effects between saves; a save writes the changed state and the effects in one transaction."""
+    """Gathers effects between saves; a save writes the changed state and the effects in one transaction.
 
-    def __init__(self, fold: Fold, store: Checkpoints) -> None:
-        self._fold, self._store = fold, store
+    Args:
+        fold: What is saved.
+        store: Where.
+        seal: Goes on the states of learners in the event lane; None: nobody but this process reads them.
+    """
+
+    def __init__(self, fold: Fold, store: Checkpoints, seal: Seal | None = None) -> None:
+        self._fold, self._store, self._seal = fold, store, seal
         self._differ = Differ()
         self._judged: dict[str, list[Floats]] = {}
         self._examples: dict[str, list[Floats]] = {}
@@ -53,7 +63,10 @@ class Checkpointer:
         if not self._settled():
             return False
         fold = self._fold
-        meta = SavedMeta(FORMAT, fold.app.fingerprint(), fold.seq, {}, {"sources": fold.watermarks.sources})
+        extra: dict[str, Any] = {"sources": fold.watermarks.sources}
+        if self._seal is not None:
+            extra[SEALS] = _seals(fold, self._seal)
+        meta = SavedMeta(FORMAT, fold.app.fingerprint(), fold.seq, {}, extra)
         save = Save(meta)
         for name, array, changed in arrays_of(fold):
             self._differ.add(save, name, array, changed)
@@ -118,17 +131,30 @@ def window_bytes_of(app: App) -> dict[str, int]:
     return {name: 8 * n * (2 + len(app.models[name].numbers) + len(app.models[name].categories)) for name, n in windows.items()}
 
 
-def restore(app: App, store: Checkpoints, *, clock: Callable[[], float] | None = None) -> Fold:
-    """The fold as last saved, or a fresh one; `clock` is the fold's.
+def restore(
+    app: App, store: Checkpoints, seal: Seal | None = None, starts: Mapping[str, Callable[[], BlockLearner]] | None = None, *,
+    clock: Callable[[], float] | None = None,
+) -> Fold:  # fmt: skip
+    """The fold as last saved, or a fresh one.
+
+    Args:
+        app: The app.
+        store: Where it was saved.
+        seal: Must be on whatever a learner of the event lane is given to load; None takes it as it comes.
+        starts: Of models that run apart; see `Fold`.
+        clock: The fold's.
 
     Raises:
         WrongState, CorruptData: See `Checkpoints.load`.
+        Untrusted: A learner's state was not written by this installation.
     """
-    fold = Fold(app, clock=clock)
+    fold = Fold(app, clock=clock, starts=starts)
     loaded = store.load(app.fingerprint())
     if loaded is None:
         return fold
     meta, arrays = loaded
+    if seal is not None:
+        check_seals(meta, arrays, seal, fold.models)
     fold.seq = meta.seq
     fold.watermarks.restore(meta.extra["sources"], under(arrays, "watermarks."))
     fold.engine.tally[:] = arrays["tally"]
@@ -137,6 +163,30 @@ def restore(app: App, store: Checkpoints, *, clock: Callable[[], float] | None =
     for name, model in fold.models.items():
         model.restore(under(arrays, f"model.{name}."))
     return fold
+
+
+def _seals(fold: Fold, seal: Seal) -> dict[str, bytes]:
+    lanes = {name: model.learner for name, model in fold.models.items() if isinstance(model.learner, LaneState)}
+    states = {f"model.{name}.{part}": packed for name, lane in lanes.items() for part, packed in lane.states().items()}
+    return {name: seal.of(name, packed) for name, packed in states.items()}
+
+
+def is_sealed(meta: SavedMeta) -> bool:
+    """Whether a save is from a release that seals."""
+    return SEALS in meta.extra
+
+
+def check_seals(meta: SavedMeta, arrays: dict[str, Any], seal: Seal, models: Iterable[str]) -> None:
+    """Before a learner of the event lane is given a saved state: refuse what this installation did not write.
+
+    Raises:
+        Untrusted: A state of one of the models has no seal, or another's.
+    """
+    seals = meta.extra.get(SEALS, {})
+    lines = tuple(f"model.{name}.line." for name in models)
+    for name, array in arrays.items():
+        if name.startswith(lines):
+            seal.check(name, array.tobytes(), seals.get(name))
 
 
 def under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -18,10 +18,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from headwater.core.errors import ConfigError, nearest
+from headwater.runtime.guarding import token_of
 from headwater.runtime.settings import PREFIX, Settings
 
 FILE_NAME = "headwater.toml"
-SWITCHES = {"HEADWATER_DEBUG": "1 shows a traceback with every error of the command line"}
+SWITCHES = {
+    "HEADWATER_DEBUG": "1 shows a traceback with every error of the command line",
+    "HEADWATER_KEY": "the key that commands show to a gateway which asks for one",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,15 @@ def _leaves(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]
             yield from _leaves(value, f"{key}.")
         else:
             yield prefix + key, value, field.description or ""
+
+
+def key_to_show(settings: Settings | None = None) -> str | None:
+    """The key that commands on this machine show to a gateway: HEADWATER_KEY, else the token of its settings, if any.
+
+    Raises:
+        ConfigError: The token cannot be read.
+    """
+    return environ.get("HEADWATER_KEY") or (None if settings is None else token_of(settings.server.token_file))
 
 
 def names() -> list[str]:
@@ -212,7 +225,7 @@ def _explained(error: ValidationError, sources: Mapping[str, str]) -> ConfigErro
     expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return ConfigError(
         f"wrong value for {name}",
-        where=sources.get(name, name),
+        where=sources.get(name) or next((said for given, said in sources.items() if given.startswith(f"{name}.")), name),
         expected=expected,
         got=repr(first["input"]),
         next_step="`headwater config explain` tells what every setting is for.",

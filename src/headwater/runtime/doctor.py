@@ -104,6 +104,7 @@ def _log(settings: Settings) -> Iterator[Finding]:
 
 def _registry(settings: Settings) -> Iterator[Finding]:
     from headwater.registry import Catalog  # noqa: PLC0415 - as above
+    from headwater.registry.signing import FILE_NAME, trust_folder  # noqa: PLC0415
 
     try:
         catalog = Catalog(settings.registry_dir, read_only=True)
@@ -116,7 +117,10 @@ def _registry(settings: Settings) -> Iterator[Finding]:
         for found in versions:
             catalog.artifacts.verify(found.sha256)
         strangers = set(catalog.artifacts.hashes()) - {found.sha256 for found in versions}
-    yield Finding(OK, "registry", f"{len(versions)} versions, every file has its hash")
+    yield Finding(OK, "registry", f"{len(versions)} versions, each signed here, every file has its hash")
+    key = trust_folder(settings.registry_dir) / FILE_NAME
+    if key.stat().st_mode & 0o077:
+        yield Finding(WARN, "registry", f"others can read {key}", f"chmod 600 {key}: whoever reads it can sign versions.")
     if strangers:
         yield Finding(WARN, "registry", f"{len(strangers)} files that no version names", "Left by a crash; they do no harm.")
 

@@ -32,7 +32,7 @@ class FitProcess:
     """
 
     def __init__(
-        self, state: Path, registry: Path, clock: Clock, on_answer: Callable[[], None], command: Sequence[str] | None = None
+        self, state: Path, registry: Path, clock: Clock, on_answer: Callable[[], object], command: Sequence[str] | None = None
     ) -> None:
         self._command = list(command or (sys.executable, "-m", "headwater.runtime.fitter", str(state), str(registry)))
         self._clock, self._on_answer = clock, on_answer

@@ -6,7 +6,7 @@ It reads no clock, no file and no environment. What it returns is acted upon by 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +17,15 @@ from headwater.core.batch import Batch, Column, Floats, Frame, Text, column
 from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.features.engine import Bound, Engine, bind
 from headwater.features.watermarks import Watermarks
+from headwater.learning.protocol import BlockLearner
 from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
+from headwater.runtime.classes_fold import fold_of
 from headwater.runtime.feature_rows import FeatureRows, feature_rows
-from headwater.runtime.lane import Point
-from headwater.runtime.marks import ASK_REFIT, REFIT, Fitted, no_refits, recipe_of
-from headwater.runtime.model_fold import Due, ModelFold
+from headwater.runtime.lane import LaneState, Point
+from headwater.runtime.marks import ASK_REFIT, REFIT, Fitted, no_refits
+from headwater.runtime.model_fold import Due
+from headwater.runtime.stopping import RESUMED, STOPPED, Stop, Stopped, recipe_of, stop_of
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Effects:
         features: Each question's features, where the fold tells them.
         examples: For each model with a slow part, the blocks that were learnt; see `lane`.
         points: Decision points that were passed: (model, point).
+        stopped: Models that failed, of which the log must be told before anything else is kept of this step.
     """
 
     judged: dict[str, list[Floats]] = field(default_factory=dict)
@@ -44,6 +48,7 @@ class Effects:
     features: list[FeatureRows] = field(default_factory=list)
     examples: dict[str, list[Floats]] = field(default_factory=dict)
     points: list[tuple[str, Point]] = field(default_factory=list)
+    stopped: list[Stopped] = field(default_factory=list)
 
 
 def as_declared(batch: Batch, streams: Mapping[str, Schema]) -> Batch:
@@ -77,6 +82,7 @@ class Fold:
     Args:
         app: The app.
         clock: Measures stages for a profile; nothing of it enters the state.
+        starts: Model -> what makes its learner, where that runs apart, and may fail without taking the fold with it.
 
     Attributes:
         tells_features: Whether effects hold the features of each question.
@@ -85,7 +91,10 @@ class Fold:
         fitted: Gives a slow part by its hash, where a mark says that it takes effect; see `marks`.
     """
 
-    def __init__(self, app: App, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, app: App, *, clock: Callable[[], float] | None = None,
+        starts: Mapping[str, Callable[[], BlockLearner]] | None = None,
+    ) -> None:  # fmt: skip
         self.app = app
         self._clock = clock or (lambda: 0.0)
         self.seconds = dict.fromkeys(("features", *app.models), 0.0)
@@ -95,7 +104,20 @@ class Fold:
         self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
         self.engine = Engine(app.plan)
-        self.models = {name: ModelFold(app, model) for name, model in app.models.items()}
+        self.models = {name: fold_of(app, model, (starts or {}).get(name)) for name, model in app.models.items()}
+
+    def foresee(self, stops: Mapping[str, Iterable[Stop]]) -> None:
+        """What marks further on in the log tell of models that failed; see `stopping.stops_in`."""
+        for name, found in stops.items():
+            learner = self.models[name].learner
+            if isinstance(learner, LaneState):
+                learner.stops.foresee(found)
+
+    def close(self) -> None:
+        """End the processes of models that run apart."""
+        for model in self.models.values():
+            if isinstance(model.learner, LaneState):
+                model.learner.close()
 
     def step(self, chunk: Chunk) -> Effects:
         """Fold one chunk, which must start at `seq`."""
@@ -136,6 +158,9 @@ class Fold:
         for name, model in self.models.items():
             judged = model.step(bound, evaluated, features, effects.due)
             before = self._spent(name, before)
+            if isinstance(model.learner, LaneState) and (failed := model.learner.stops.failed):
+                effects.stopped += [Stopped(name, recipe_of(model.model), stop, reason) for stop, reason in failed]
+                failed.clear()
             if judged.size:
                 effects.judged.setdefault(name, []).append(judged)
 
@@ -147,13 +172,28 @@ class Fold:
     def _control(self, mark: ControlEvent, seq: int) -> None:
         if mark.kind == "idle":
             self.watermarks.idle(str(mark.body.get("source", "")))
-        model = self.models.get(str(mark.body.get("model", "")))
+        if mark.kind in {STOPPED, RESUMED}:
+            self._stop_or_resume(mark)
+        if mark.kind in {ASK_REFIT, REFIT}:
+            self._refit(mark, seq)
+
+    def _refit(self, mark: ControlEvent, seq: int) -> None:
+        model = self.models.get(str(mark.body.get("model")))
         if model is None:
             return  # of a model that this declaration does not have
         if mark.kind == ASK_REFIT:
             model.ask(seq, mark.time_ms)
-        elif mark.kind == REFIT and mark.body.get("recipe") == recipe_of(model.model):
+        elif mark.body.get("recipe") == recipe_of(model.model):
             model.refit(self.fitted(str(mark.body["sha256"])))
+
+    def _stop_or_resume(self, mark: ControlEvent) -> None:
+        model = self.models.get(str(mark.body.get("model")))
+        if model is None or not isinstance(model.learner, LaneState):
+            return  # of a model that this declaration does not have
+        if mark.kind == RESUMED:
+            model.learner.stops.resume()
+        elif (stop := stop_of(mark.body, model.model)) is not None:
+            model.learner.stops.told(stop)
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """Every array of the state, in canonical form and order: what `state_hash` covers."""

@@ -3,6 +3,8 @@
 The compiled walk stays the only one: it asks for scores before it comes to a question, and stops when a block of labels is
 full. What is scored ahead is what no label can change before: the questions up to the row that may fill the block.
 
+A learner that runs apart may fail: the line then stands still (see `stopping`). One that runs here takes the fold with it.
+
 A learner with a slow part (`Refittable`) comes to decision points here: places in the log, whatever the batches are. What was
 learnt and lost since the last one is handed on; whether the slow part is fitted anew is decided and done by others.
 """
@@ -31,6 +33,8 @@ from headwater.learning.protocol import (
     n_memos,
 )
 from headwater.registry.artifact import canonical, decode, encode
+from headwater.runtime.stopping import LEARN, SCORE, CarefulLearner, Stop, Stops
+from headwater.serving.isolation import IsolatedLearner, ModelFailed
 from headwater.serving.lanes import as_block
 
 
@@ -63,13 +67,18 @@ class LaneState:
         fresh: Blocks that were learnt since `drain`, without memos, where there is a slow part.
         mark: Another number where something was learnt or exchanged.
         on_point: Called at a decision point with the examples since `drain`; what it returns is exchanged at once.
+        stops: Where it stands still.
     """
 
     base = 0  # categories are hashes, not rows of weights
 
-    def __init__(self, spec: LearnerSpec, numbers: tuple[str, ...], categories: tuple[str, ...], n_twins: int) -> None:
-        self._spec, self.block = spec, spec.block
-        self._lines: list[BlockLearner] = [spec.start(numbers, categories) for _ in range(1 + n_twins)]
+    def __init__(
+        self, spec: LearnerSpec, numbers: tuple[str, ...], categories: tuple[str, ...], n_twins: int,
+        start: Callable[[], BlockLearner] | None = None,
+    ) -> None:  # fmt: skip
+        self._spec, self.block, self.stops = spec, spec.block, Stops()
+        start = start or (lambda: spec.start(numbers, categories))
+        self._lines: list[BlockLearner] = [start() for _ in range(1 + n_twins)]
         self._packed: list[bytes | None] = [None] * (1 + n_twins)
         self._d, self.counts = len(numbers), np.zeros(4, np.int64)
         first, self._m = self._lines[0], n_memos(spec)
@@ -109,19 +118,35 @@ class LaneState:
         begin, end = np.searchsorted(self._scored, [at, stop + 1])
         rows = self._scored[begin:end]
         if rows.size:
+            self.stops.come_to(SCORE, self._seq + int(rows[-1]))
+            rows = self._scorable(rows)
+        if rows.size:
             xs, cs = np.ascontiguousarray(self._xs[rows, : self._d]), self._cs[rows]
             if self._remembering is not None:
                 self._xs[rows, self._d :] = self._remembering.say_many(xs, cs)
                 self.given[rows, 0] = self._xs[rows, -1]
-            for i in range(self._remembering is not None, len(self._lines)):
-                self.given[rows, i] = self.scores(xs, cs, i)
+            try:
+                for i in range(self._remembering is not None, len(self._lines)):
+                    self.given[rows, i] = self.scores(xs, cs, i)
+            except ModelFailed as error:
+                self.stops.fail(Stop(SCORE, self._seq + int(rows[0])), str(error))
+                self._scorable(rows)
+
+    def _scorable(self, rows: Ints) -> Ints:
+        """The questions that the line may be asked; the others get no score."""
+        before = self.stops.scores_before()
+        if before is None:
+            return rows
+        n = int(np.searchsorted(rows, before - self._seq))
+        self.given[rows[n:]] = np.inf
+        return rows[:n]
 
     def scores(self, xs: Floats, cs: Ints, line_number: int = 0) -> Floats:
         """A line's scores, inf where one is no number: NaN means that there is none yet."""
         line = self._lines[line_number]
         try:
             scores = np.asarray(line.score_many(xs, cs), np.float64)
-        except HeadwaterError:
+        except (HeadwaterError, ModelFailed):
             raise
         except Exception as error:
             raise _broken("score", self._spec, error) from error
@@ -144,16 +169,29 @@ class LaneState:
             lead = [new[:, J_LABEL], new[:, J_SCORES]][: self._lead]
             examples = np.column_stack([*lead, new[:, width:]])
             fits = ~(np.abs(examples) > HUGE).any(axis=1)
-            self.waiting = np.concatenate([self.waiting, examples[fits]])
-            by = np.concatenate([by, new[fits, J_BY]])
+            self.waiting, by = np.concatenate([self.waiting, examples[fits]]), np.concatenate([by, new[fits, J_BY]])
         while self.counts[WAITING] >= self.block:
             block, self.waiting = self.waiting[: self.block], self.waiting[self.block :]
-            self._learn(block)
+            last, by = int(by[self.block - 1]), by[self.block :]
+            is_learnt = self._learn_or_stop(block, last)
             self.counts[WAITING] -= self.block
-            self.counts[LEARNT] += self.block
-            if self._slow is not None:
-                self._look_back(self._slow, block, int(by[self.block - 1]))
-            by = by[self.block :]
+            self.counts[LEARNT] += self.block if is_learnt else 0
+            self.stops.n_dropped += 0 if is_learnt else self.block
+            if self._slow is not None and is_learnt:
+                self._look_back(self._slow, block, last)
+
+    def _learn_or_stop(self, block: Floats, by: int) -> bool:
+        """Whether a block was learnt, the last of whose labels came at a place in the log."""
+        learnt = int(self.counts[LEARNT])
+        self.stops.come_to(LEARN, learnt)
+        if not self.stops.may_learn(by):
+            return False
+        try:
+            self._learn(block)
+        except ModelFailed as error:
+            self.stops.fail(Stop(LEARN, learnt), str(error))
+            return False
+        return True
 
     def _learn(self, block: Floats) -> None:
         ys = block[:, 0].copy()
@@ -164,7 +202,7 @@ class LaneState:
                 self._remembering.learn_judged(xs, cs, ys, said)
             else:
                 self._lines[0].learn_block(xs, cs, ys)
-        except HeadwaterError:
+        except (HeadwaterError, ModelFailed):
             raise
         except Exception as error:
             raise _broken("learn", self._spec, error) from error
@@ -213,12 +251,34 @@ class LaneState:
 
     def publish(self, twin: int) -> None:
         """Give a twin the present state."""
-        self._lines[1 + twin].load(self._lines[0].state())
+        self._give(1 + twin, self._pack(0))
         self._packed[1 + twin] = None
 
+    def _give(self, line: int, packed: bytes) -> None:
+        learner = self._lines[line]
+        if isinstance(learner, IsolatedLearner | CarefulLearner):
+            learner.keep(packed)
+        else:
+            artifact = decode(packed, f"line.{line}")
+            learner.load(LearnerState(artifact.header, artifact.arrays))
+
+    def close(self) -> None:
+        """End the processes of learners that have some."""
+        for learner in self._lines:
+            if isinstance(learner, IsolatedLearner):
+                learner.kill()
+
     def published(self) -> Floats:
-        """What a view shows of the line."""
+        """What a view shows of the line where nobody else reads it."""
         return as_block(self._pack(0))
+
+    def packed(self) -> bytes:
+        """The line's whole state, as a view shows it."""
+        return self._pack(0)
+
+    def states(self) -> dict[str, bytes]:
+        """What a learner will be given to load: array -> bytes, as in `arrays`."""
+        return {f"line.{i}": self._pack(i) for i in range(len(self._lines))}
 
     def snapshot(self) -> dict[str, Any]:
         """The arrays of a version; the header is one of them."""
@@ -230,23 +290,32 @@ class LaneState:
         """A line's whole state as bytes; equal states, equal bytes."""
         packed = self._packed[line]
         if packed is None:
-            state = self._lines[line].state()
-            packed = self._packed[line] = encode(state.arrays, state.header)
+            learner = self._lines[line]
+            try:
+                if isinstance(learner, IsolatedLearner):
+                    packed = learner.packed()
+                else:
+                    state = learner.state()
+                    packed = encode(state.arrays, state.header)
+            except ModelFailed as error:
+                raise _broken("tell its state", self._spec, error) from error
+            self._packed[line] = packed
         return packed
 
     def arrays(self) -> dict[str, Any]:
         """What has to be kept; names are part of the format."""
-        lines = {f"line.{i}": np.frombuffer(self._pack(i), np.uint8) for i in range(len(self._lines))}
-        return {"counts": self.counts, "waiting": self.waiting, **lines}
+        lines = {name: np.frombuffer(packed, np.uint8) for name, packed in self.states().items()}
+        return {"counts": self.counts, "waiting": self.waiting, "stopped": self.stops.array(), **lines}
 
     def restore(self, arrays: dict[str, Any]) -> None:
         self.counts[...] = arrays["counts"]
         self.waiting = np.array(arrays["waiting"]).reshape(-1, self._lead + self.n_behind)
-        for i, line in enumerate(self._lines):
+        for i in range(len(self._lines)):
             packed = arrays[f"line.{i}"].tobytes()
-            artifact = decode(packed, f"line.{i}")
-            line.load(LearnerState(artifact.header, artifact.arrays))
+            self._give(i, packed)
             self._packed[i] = packed
+        if "stopped" in arrays:  # of a release that could not stop
+            self.stops.restore(arrays["stopped"])
 
 
 def _broken(what: str, spec: LearnerSpec, error: Exception) -> Fatal:

@@ -27,7 +27,9 @@ from headwater.log.wake import Doorbell, ring
 from headwater.registry.catalog import Catalog
 from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
+from headwater.runtime.failures import Failures
 from headwater.runtime.idleness import Idleness
+from headwater.runtime.isolating import learners
 from headwater.runtime.marks import refits_in
 from headwater.runtime.model_fold import Due
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, STATE, VIEW
@@ -35,7 +37,10 @@ from headwater.runtime.publishing import Publisher, boot_id
 from headwater.runtime.refits_beside import RefitsBeside
 from headwater.runtime.refitting import slow_fit
 from headwater.runtime.settings import Settings
+from headwater.runtime.stopping import stops_in
+from headwater.runtime.trust import Trust
 from headwater.runtime.versions import Registrar, notice
+from headwater.serving.nursery import Nursery
 from headwater.store.checkpoint import Checkpoints
 from headwater.store.view import ViewWriter
 
@@ -77,11 +82,12 @@ class Learner:
         clock: Measures and stamps.
         on_level: Given to a learner of a changed app, which folds beside the running one (see `backfill`) and only that: it
             hears once when nothing waits any more. Until it takes over, the running one registers versions and tends the log.
+        nursery: Forks the processes of models that run apart; None has them run here.
     """
 
     def __init__(
         self, app: App, log: EventLog, settings: Settings, clock: Clock | None = None,
-        on_level: Callable[[int], None] | None = None,
+        on_level: Callable[[int], None] | None = None, nursery: Nursery | None = None,
     ) -> None:  # fmt: skip
         self._app, self._log, self._clock = app, log, clock or SystemClock()
         self._on_level, self._is_beside = on_level, on_level is not None
@@ -94,16 +100,24 @@ class Learner:
         self._bells = settings.state_dir / BELLS
         self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
-        self.fold = restore(app, self._store, clock=time.thread_time)
+        trust = Trust.of(settings.registry_dir)
+        starts = learners(app, nursery, settings.learner.model_deadline_s)
+        self.fold = restore(app, self._store, trust.expected, starts, clock=time.thread_time)
         self.fold.fitted = refits_in(settings.registry_dir)
+        self.fold.foresee(stops_in(app, log, self.fold.seq))
         self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
+        self._checkpointer = Checkpointer(self.fold, self._store, trust.seal)
+        if trust.is_first_start and self.fold.seq:
+            self._checkpointer.save()  # sealed, before anything says that all is sealed here
+            self._checkpointer.wait()
         self._catalog = Catalog(settings.registry_dir)
+        if self._catalog.n_signed_now:
+            _log.info("versions of a release without signatures are signed, once", versions=self._catalog.n_signed_now)
         self._registrar = Registrar(app, self._catalog)
-        self._checkpointer = Checkpointer(self.fold, self._store)
         self._view, same = open_view(folder / VIEW)
         resume = same and self.fold.seq <= self._view.seq() <= log.bounds()[1]
-        self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume)
+        self._publisher = Publisher(self.fold, self._view, self._clock, resume=resume, seal=trust.seal)
         self._saved_s = self._publish_at_s = self._clock.monotonic_s()
         self._cpu_s = time.process_time()
         registered = self._catalog.list()
@@ -114,6 +128,7 @@ class Learner:
         self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []
         self._untold: list[Said] = []
+        self._failures = Failures(None if self._is_beside else log, self._notices, self._clock, self._bells)
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
         self._refits: RefitsBeside | None = None
@@ -158,6 +173,7 @@ class Learner:
     def _step(self, chunk: Chunk) -> None:
         effects = self.fold.step(chunk)
         crashpoint("learner.folded")
+        self._failures.take(effects.stopped, self.fold)
         self._checkpointer.gather(effects)
         if self._refits is not None and chunk.batch.n:
             self._refits.take(effects, (self._clock.now_us() - int(chunk.batch.arrival.max())) / 1e6)
@@ -219,7 +235,7 @@ class Learner:
         return waited or self._checkpointer.is_due(self._pace.checkpoint_events)
 
     def _save(self) -> None:
-        if self._unregistered or not self._tell():
+        if self._unregistered or not self._failures.tell() or not self._tell():
             return  # a save would let go of the events that these versions and rows are made from
         if not self._checkpointer.save():
             _log.warning("the state waits for room on the disk", seq=self._checkpointer.saved_seq)
@@ -265,6 +281,7 @@ class Learner:
     def close(self) -> None:
         if self._refits is not None:
             self._refits.close()
+        self.fold.close()
         self._store.close()
         self._view.close()
         self._catalog.close()

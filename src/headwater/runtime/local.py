@@ -30,6 +30,7 @@ from headwater.runtime.publishing import Publisher
 from headwater.runtime.refitting import RefitsAtOnce
 from headwater.runtime.served import served
 from headwater.serving.answerer import ViewAnswerer
+from headwater.serving.predicting import said_of
 from headwater.serving.protocol import Question
 from headwater.store.memory_view import MemoryView
 
@@ -125,7 +126,9 @@ class LocalRun:
             if consumer.manner.kind != "handler":
                 continue
             followed = streams.open(consumer.stream)
-            delivery = Delivery(consumer, followed, self._cursors, self.clock)
+            schema = self.app.streams.get(consumer.stream)
+            hides = schema is not None and schema.is_personal
+            delivery = Delivery(consumer, followed, self._cursors, self.clock, is_personal=hides)
             n_pauses = 0
             while n_pauses < _PATIENCE and (wait_s := delivery.step()) < inf:
                 self.clock.advance(wait_s)
@@ -150,7 +153,7 @@ class LocalRun:
         row = Frame(1, {f.name: column(replace(f, nullable=True), [fields.get(f.name)]) for f in schema.fields})
         at = None if time is None else np.array([moment_ms(time)], np.int64)
         answer = self._answerer.answer(model, Question(row, frozenset(fields), at, explain))
-        said: dict[str, Any] = {"score": float(answer.score[0]), "stored": bool(answer.stored[0])}
+        said: dict[str, Any] = {**said_of(answer)[0], "stored": bool(answer.stored[0])}
         if answer.shares is not None:
             said["shares"] = answer.shares[0]
         key = {schema.key: fields[schema.key]} if schema.key in fields else {}

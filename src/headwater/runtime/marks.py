@@ -6,10 +6,8 @@ what was fitted; log and files together then give the same bits, live, rebuilt o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from headwater.core.clock import Clock
 from headwater.core.errors import CorruptData, Fatal
 from headwater.learning.protocol import Array
 from headwater.log.control import control_batch, control_events
-from headwater.registry.artifact import Artifacts, canonical
+from headwater.registry.artifact import Artifacts
+from headwater.runtime.stopping import recipe_of
 
 REFIT, ASK_REFIT, PLANNED = "model.refit", "model.ask_refit", "model.planned"
 """A slow part takes effect; a person asks for a fit; from here on a planner writes such marks."""
@@ -67,12 +66,6 @@ def planned(model: Model, time_ms: int, clock: Clock) -> Batch:
 def ask_refit(model: str, time_ms: int, name: str, clock: Clock) -> Batch:
     """A person's wish for a fit; `name` tells it from every other one."""
     return control_batch(ASK_REFIT, {"model": model}, time_ms=time_ms, id=f"ask-refit-{name}", clock=clock)
-
-
-@cache
-def recipe_of(model: Model) -> str:
-    """What a slow part is fitted for: a changed model does not take what was fitted for the one before."""
-    return hashlib.sha256(canonical(model.describe()).encode()).hexdigest()[:16]
 
 
 def has_plans(batch: Batch) -> bool:

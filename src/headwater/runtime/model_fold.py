@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from headwater.app import App, Model, Publish
-from headwater.core.batch import Floats, Ints
+from headwater.core.batch import Bytes, Floats, Ints
+from headwater.core.hashing import Hashes
 from headwater.evaluation import prequential as p
+from headwater.evaluation.answered import Answered
+from headwater.evaluation.class_metrics import ClassMetrics
 from headwater.evaluation.labels import Missing
 from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
+from headwater.learning.classes import Softmax, SoftmaxLine
 from headwater.learning.linear import Linear, LinearState
-from headwater.learning.protocol import n_memos
+from headwater.learning.protocol import BlockLearner, n_memos
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.runtime.lane import LaneState, Point
 
@@ -47,21 +51,40 @@ class Due:
     metrics: dict[str, Any]
 
 
-class ModelFold:
-    """State and step of one model."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """A batch as the walk takes it; rows of other streams are zero.
 
-    def __init__(self, app: App, model: Model) -> None:
+    Attributes:
+        xs, cs, bases: float64[n, d], int64[n, k], float64[n]: vectors of the questions, and the last outcome before each.
+        on_keys, label_keys: uint64[n], the join's hashes.
+        ys: float64[n], labels; NaN where a row is none.
+    """
+
+    xs: Floats
+    cs: Ints
+    bases: Floats
+    on_keys: Hashes
+    label_keys: Hashes
+    ys: Floats
+
+
+class ModelFold:
+    """State and step of one model; `classes_fold` has the one for a label that names a class."""
+
+    def __init__(self, app: App, model: Model, start: Callable[[], BlockLearner] | None = None) -> None:
         self.model = model
         self.columns = app.columns[model.name]
         codes = list(app.plan.streams)
         self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
         self.n_experts, self.n_memos = len(model.experts), n_memos(model.learner)
-        self.learner = _started(model)
-        self.metrics = Metrics(model.experts)
+        self.learner: LinearState | SoftmaxLine | LaneState = _started(model, start)
+        self.metrics: Metrics | ClassMetrics
+        self.metrics, self.no_change = self._judges()
+        self.answered = Answered()
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
-        self.no_change: Floats = np.zeros((3, 2))
-        width = p.SCORES + self.n_experts + self.n_numbers + self.n_memos + self.n_categories
+        width = p.SCORES + model.n_scores + self.n_numbers + self.n_memos + self.n_categories
         self.pending = Pending(width, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
@@ -73,16 +96,44 @@ class ModelFold:
         self._horizon = np.array([model.label.within_ms, lateness, negative, self.learner.block], np.int64)
         self._alarms = np.full(3, _NEVER)
 
+    def _judges(self) -> tuple[Metrics | ClassMetrics, Floats]:
+        """What judging adds up, and the outcomes after each last outcome."""
+        return Metrics(self.model.experts), np.zeros((3, 2))
+
     def step(self, bound: Bound, evaluated: Floats, features: Floats, due: list[Due]) -> Floats:
         """Fold one bound batch; returns the judged rows, and appends to `due` what fell due."""
+        model, n, width = self.model, bound.n, p.J_SCORES + self.n_experts
+        scored, labelling = bound.rows.get(model.schema.stream, _NONE), bound.rows.get(model.label.value.stream, _NONE)
+        if scored.size == 0 and labelling.size == 0:
+            return np.zeros((0, width))
+        rows = self._rows(bound, scored, labelling, evaluated, features)
+        self.pending.reserve(scored.size)
+        ring, before = int(self.ints[p.HEAD] + self.ints[p.SIZE]), int(self.ints[p.SCORED])
+        expiring = int(self.ints[p.SIZE]) + scored.size if model.label.missing is Missing.NEGATIVE else 0
+        judged = np.zeros((labelling.size + expiring, width + self.learner.n_behind))
+        done = np.zeros(1, np.int64)
+        at = 0
+        self.learner.open(rows.xs, rows.cs, scored, labelling)
+        if isinstance(self.learner, LaneState):
+            self.learner.stand(bound.seq, bound.time)
+        while True:
+            self._set_alarms()
+            self.learner.look_ahead(at)
+            at = self._walk(at, bound, rows, judged, done)
+            self.learner.take(judged[: done[0]], width)
+            if at == n:
+                self._count_answers(ring + np.arange(self.ints[p.SCORED] - before), judged[: done[0]])
+                return judged[: done[0], :width].copy()
+            asked = bound.stream[at] == self._on
+            self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
+
+    def _rows(self, bound: Bound, scored: Ints, labelling: Ints, evaluated: Floats, features: Floats) -> Rows:
+        """Vectors of the questions, values of the labels, and the keys that join them."""
         model, n = self.model, bound.n
         on, label = model.schema.stream, model.label
-        scored, labelling = bound.rows.get(on, _NONE), bound.rows.get(label.value.stream, _NONE)
-        if scored.size == 0 and labelling.size == 0:
-            return np.zeros((0, p.J_SCORES + self.n_experts))
         xs, bases = np.zeros((n, self.n_numbers + self.n_memos)), np.zeros(n)
         cs = np.zeros((n, self.n_categories), np.int64)
-        on_keys, label_keys = np.zeros(n, np.uint64), np.zeros(n, np.uint64)
+        on_keys, label_keys, ys = np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.full(n, np.nan)
         if scored.size:
             xs[scored, : self.n_numbers] = number_matrix(features[scored], self.columns.numbers)
             bases[scored] = features[scored, self.columns.baseline]
@@ -92,35 +143,34 @@ class ModelFold:
             on_keys[scored] = bound.hashes(on, (label.on,))[1]
         if labelling.size:
             label_keys[labelling] = bound.hashes(label.value.stream, (label.join,))[1]
-        ys = np.full(n, np.nan)
-        ys[labelling] = evaluated[labelling, self.columns.label]
+            ys[labelling] = self._labels(bound, evaluated[labelling, self.columns.label])
         if self._labels_itself:
             bases[scored] = np.where(np.isnan(ys[scored]), bases[scored], ys[scored])
-        self.pending.reserve(scored.size)
-        expiring = int(self.ints[p.SIZE]) + scored.size if label.missing is Missing.NEGATIVE else 0
-        width = p.J_SCORES + self.n_experts
-        judged = np.zeros((labelling.size + expiring, width + self.learner.n_behind))
-        done = np.zeros(1, np.int64)
-        at = 0
-        self.learner.open(xs, cs, scored, labelling)
-        if isinstance(self.learner, LaneState):
-            self.learner.stand(bound.seq, bound.time)
-        while True:
-            self._set_alarms()
-            self.learner.look_ahead(at)
-            at = p.fold_model(
-                at, bound.stream, bound.skip, bound.time, bound.seq, self._on, self._by, xs, cs, bases, on_keys, label_keys, ys,
-                self.learner.weights, self.learner.squares, self.learner.stats, self.learner.twins, self.learner.twin_stats,
-                self.learner.counts, self.learner.params, self.pending.rows, self.pending.known, self.pending.index,
-                self.pending.dirty, self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes,
-                self.metrics.pane_hist, self.ints, self._alarms, self._horizon, judged, done,
-                self.learner.given,
-            )  # fmt: skip
-            self.learner.take(judged[: done[0]], width)
-            if at == n:
-                return judged[: done[0], :width].copy()
-            asked = bound.stream[at] == self._on
-            self._ring(bound.seq + at, int(bound.time[at]), due, asked=bool(asked))
+        return Rows(xs, cs, bases, on_keys, label_keys, ys)
+
+    def _labels(self, bound: Bound, values: Floats) -> Floats:  # noqa: ARG002 - where a label names a class, its name is there
+        """The labels of a batch, from their evaluated expressions."""
+        return values
+
+    def _walk(self, at: int, bound: Bound, rows: Rows, judged: Floats, done: Ints) -> int:
+        """Walk on from row `at`; returns the row before which something is due, or the batch's end."""
+        assert isinstance(self.metrics, Metrics)
+        return p.fold_model(
+            at, bound.stream, bound.skip, bound.time, bound.seq, self._on, self._by, rows.xs, rows.cs, rows.bases,
+            rows.on_keys, rows.label_keys, rows.ys,
+            self.learner.weights, self.learner.squares, self.learner.stats, self.learner.twins, self.learner.twin_stats,
+            self.learner.counts, self.learner.params, self.pending.rows, self.pending.known, self.pending.index,
+            self.pending.dirty, self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes,
+            self.metrics.pane_hist, self.ints, self._alarms, self._horizon, judged, done,
+            self.learner.given,
+        )  # fmt: skip
+
+    def _count_answers(self, asked: Ints, judged: Floats) -> None:
+        """Count this batch's questions, by their places in the ring, and its first labels."""
+        if self.model.learner.loss != "log":
+            return
+        self.answered.ask(self.pending.rows[asked % self.pending.rows.shape[0], p.SCORES])
+        self.answered.label(judged[judged[:, p.J_KIND] == p.FIRST, p.J_SCORES])
 
     def _set_alarms(self) -> None:
         self._alarms[:] = _NEVER
@@ -176,17 +226,23 @@ class ModelFold:
             "superseded": int(self.ints[p.SUPERSEDED]), "null_labels": int(self.ints[p.NULLS]),
             "refused": int(self.learner.counts[1]), "blocked_weights": int(self.learner.counts[2]),
         }  # fmt: skip
+        if self.model.learner.loss == "log":
+            out["labels_by_score"] = self.answered.report()
         return out
 
     def _unlabelled(self) -> int:
         return int(np.isnan(self.pending.rows[self.pending.order(), p.LABEL]).sum())
 
     def small_arrays(self) -> dict[str, Any]:
-        """The state without the ring of questions."""
+        """The state without what is saved by row."""
         return {
             **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
-            "next_due": self.next_due,
+            "next_due": self.next_due, "answered": self.answered.counts,
         }  # fmt: skip
+
+    def by_row(self) -> list[tuple[dict[str, Any], Bytes]]:
+        """The arrays that are saved by row, each few with the flags of the rows that changed."""
+        return [({"pending.known": self.pending.known, "pending.rows": self.pending.rows}, self.pending.dirty)]
 
     def arrays(self) -> dict[str, Any]:
         """Everything in canonical form; see `Fold.arrays`."""
@@ -201,6 +257,7 @@ class ModelFold:
         self.metrics.restore(arrays)
         self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
         self.ints[...] = arrays["ints"]
+        self.answered.counts[...] = arrays.get("answered", 0)  # a state from before this was counted starts at nothing
         ring = Pending.positions(self.ints, arrays["pending.rows"].shape[0])
         self.pending.restore(arrays["pending.known"][ring], arrays["pending.rows"][ring])
 
@@ -208,12 +265,14 @@ class ModelFold:
 _NONE = np.zeros(0, np.int64)
 
 
-def _started(model: Model) -> LinearState | LaneState:
+def _started(model: Model, start: Callable[[], BlockLearner] | None) -> LinearState | SoftmaxLine | LaneState:
     """A line that has learnt nothing."""
+    if isinstance(model.learner, Softmax):
+        return SoftmaxLine(model.learner, len(model.numbers), len(model.twins))
     if isinstance(model.learner, Linear):
         return LinearState(model.learner, len(model.numbers), len(model.twins))
     numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
-    return LaneState(model.learner, numbers, categories, len(model.twins))
+    return LaneState(model.learner, numbers, categories, len(model.twins), start)
 
 
 def _first(rule: Publish) -> int:

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from headwater.app import App
-from headwater.core.errors import HeadwaterError
+from headwater.core.errors import HeadwaterError, Untrusted
+from headwater.core.personal import has_personal
 from headwater.runtime.changes import remembered
 from headwater.runtime.declared import load_app
 from headwater.runtime.forking import in_fork
 from headwater.runtime.marks import refits_in
-from headwater.runtime.places import STATE
+from headwater.runtime.places import FOLLOWING, STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
 from headwater.telemetry.logs import configure
@@ -69,19 +70,21 @@ def learner(app: App, settings: Settings, options: dict[str, Any]) -> int:
     warm(app)
     if not os.read(0, 4096):
         return 0  # the supervisor is gone
-    return in_fork(lambda: _learn(app, settings), lambda number: say(role="learner", killed=number))
+    return in_fork(lambda: learn(app, settings), lambda number: say(role="learner", killed=number))
 
 
-def _learn(app: App, settings: Settings) -> int:
+def learn(app: App, settings: Settings) -> int:
     from headwater.log.open import open_log  # noqa: PLC0415 - only this role needs it
+    from headwater.runtime.isolating import nursery_for  # noqa: PLC0415
     from headwater.runtime.learner import Learner  # noqa: PLC0415
 
+    nursery = nursery_for(app, settings.learner.model_memory_mb)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     when_stdin_ends(stop.set)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
-    learner = Learner(app, log, settings)
+    learner = Learner(app, log, settings, nursery=nursery)
     say(role="learner", ready=True, seq=learner.fold.seq)
     try:
         learner.run(stop)
@@ -95,13 +98,16 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
     """Folds a changed app beside the running one; see `backfill`."""
     from headwater.log.open import open_log  # noqa: PLC0415
     from headwater.runtime.backfill import seed  # noqa: PLC0415
+    from headwater.runtime.isolating import nursery_for  # noqa: PLC0415
     from headwater.runtime.learner import Learner  # noqa: PLC0415
+    from headwater.runtime.trust import Trust  # noqa: PLC0415
 
     del options
     warm(app)
     if not os.read(0, 4096):
         return 0
     os.nice(_YIELD)
+    nursery = nursery_for(app, settings.learner.model_memory_mb)
     stop, told_s = threading.Event(), 0.0
     when_stdin_ends(stop.set)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)
@@ -117,8 +123,8 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
             say(role="backfill", progress=[done, of])
 
     try:
-        seed(app, log, settings.state_dir, before, tell, refits_in(settings.registry_dir))
-        learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq))
+        seed(app, log, settings.state_dir, before, tell, Trust.of(settings.registry_dir), refits_in(settings.registry_dir))
+        learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq), nursery=nursery)
         say(role="backfill", ready=True, seq=learner.fold.seq)
         try:
             learner.run(stop)
@@ -131,6 +137,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
 
 def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
     from headwater.runtime.gateway import run_gateway  # noqa: PLC0415
+    from headwater.runtime.isolating import nursery_for  # noqa: PLC0415
     from headwater.serving.server import Running  # noqa: PLC0415
 
     def ready(running: Running) -> None:
@@ -138,10 +145,11 @@ def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
         say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
 
     warm(app)
+    nursery = nursery_for(app, settings.server.model_memory_mb)
     if os.read(0, 4096):  # else the supervisor is gone
         given = options["listening"]
         listening = None if given is None else socket.socket(fileno=given)
-        run_gateway(app, settings, ready, listening=listening, beside=options["beside"])
+        run_gateway(app, settings, ready, listening=listening, beside=options["beside"], nursery=nursery)
     return 0
 
 
@@ -172,13 +180,24 @@ def main(role: str, app: str, settings: str, options: str = "{}") -> int:
     chosen = Settings.model_validate_json(settings)
     configure(chosen.logging.format, level=chosen.logging.level.upper())
     try:
-        return ROLES[role](load_app(Path(app)), chosen, {"listening": None, "beside": False, **json.loads(options)})
+        declared = load_app(Path(app))
+        if has_personal(declared.streams):
+            configure(chosen.logging.format, level=chosen.logging.level.upper(), is_personal=True)
+        return ROLES[role](declared, chosen, {"listening": None, "beside": False, **json.loads(options)})
     except HeadwaterError as error:
+        if isinstance(error, Untrusted):
+            _note(chosen, error)
         say(role=role, ready=False, error=str(error), kind=type(error).__name__)
         return EXIT_ERROR
     except Exception as error:
         say(role=role, ready=False, error=f"{type(error).__name__}: {error}", kind="fault")
         raise
+
+
+def _note(settings: Settings, error: Untrusted) -> None:
+    from headwater.runtime.trust import note_refused  # noqa: PLC0415 - seldom needed
+
+    note_refused(settings.state_dir / FOLLOWING, error)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from headwater.app import App
 from headwater.core.batch import Batch
 from headwater.core.clock import SystemClock
 from headwater.evaluation import prequential as p
+from headwater.learning.classes import SoftmaxLine
 from headwater.learning.kernels import learn_rows, score_rows
 from headwater.learning.linear import LinearState
+from headwater.learning.softmax import score_classes
 from headwater.log import open_log
 from headwater.log.protocol import EventLog
 from headwater.runtime.checkpointing import Checkpointer
@@ -177,6 +179,9 @@ def _split(model: ModelFold, spent: float, seconds: dict[str, float]) -> None:
         if isinstance(learner, LaneState):
             score = min(spent, _each(lambda: learner.scores(xs, cs), xs.shape[0]) * asked * lines)
             learn = spent - score  # judging is a thousandth of it
+        elif isinstance(learner, SoftmaxLine):
+            score = min(spent, _score_classes_s(learner, xs, cs) * asked * lines)
+            learn = spent - score  # as well
         else:
             each = _score_s(learner, xs, cs)
             score = min(spent, each * asked * lines)
@@ -189,7 +194,7 @@ def _split(model: ModelFold, spent: float, seconds: dict[str, float]) -> None:
 def _questions(model: ModelFold) -> tuple[Any, Any, Any]:
     """Vectors, categories and labels of the newest questions that have a label (0 where none has)."""
     ring = model.pending.rows[model.pending.order()[-_SAMPLE:]]
-    at = p.SCORES + model.n_experts
+    at = p.SCORES + model.model.n_scores
     numbers, categories = ring[:, at : at + model.n_numbers], ring[:, at + model.n_numbers + model.n_memos :]
     return numbers.copy(), categories.astype(np.int64), np.nan_to_num(ring[:, p.LABEL])
 
@@ -198,6 +203,12 @@ def _score_s(learner: LinearState, xs: Any, cs: Any) -> float:
     """Processor seconds to score one question."""
     out = np.zeros(xs.shape[0])
     return _each(lambda: score_rows(learner.weights, learner.stats, xs, cs, learner.params, out), xs.shape[0])
+
+
+def _score_classes_s(learner: SoftmaxLine, xs: Any, cs: Any) -> float:
+    """The same over the classes that are known."""
+    out = np.zeros((xs.shape[0], 1 + int(learner.known[0])))
+    return _each(lambda: score_classes(learner.weights, learner.stats, learner.met, xs, cs, learner.params, out), xs.shape[0])
 
 
 def _learn_s(learner: LinearState, xs: Any, cs: Any, ys: Any) -> float:

@@ -14,9 +14,14 @@ from headwater.core.clock import Clock
 from headwater.core.compiled import kernel
 from headwater.core.errors import DiskFull
 from headwater.core.hashing import Hashes
+from headwater.core.seals import Seal
 from headwater.evaluation.pending import Pending
+from headwater.learning.classes import SoftmaxLine
 from headwater.runtime.fold import Fold
-from headwater.store.view import ViewMeta, Writer, entity_key, question_key, weights_key
+from headwater.runtime.lane import LaneState
+from headwater.runtime.model_fold import ModelFold
+from headwater.serving.lanes import sealed
+from headwater.store.view import ViewMeta, Writer, class_row_key, entity_key, outcomes_key, question_key, weights_key
 
 PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
@@ -24,10 +29,18 @@ _encode_status = msgspec.json.Encoder().encode
 
 
 class Publisher:
-    """Publishes one fold. After a restart it waits until the fold has caught up with what is already published."""
+    """Publishes one fold. After a restart it waits until the fold has caught up with what is already published.
 
-    def __init__(self, fold: Fold, view: Writer, clock: Clock, *, resume: bool) -> None:
-        self._fold, self._view, self._clock = fold, view, clock
+    Args:
+        fold: What is shown.
+        view: Where.
+        clock: Stamps it.
+        resume: What is shown there already is this fold's.
+        seal: Goes on the states of learners in the event lane; None: they are read in this process only.
+    """
+
+    def __init__(self, fold: Fold, view: Writer, clock: Clock, *, resume: bool, seal: Seal | None = None) -> None:
+        self._fold, self._view, self._clock, self._seal = fold, view, clock, seal
         self._app = fold.app.fingerprint()
         self._from = view.seq() if resume else 0
         self._is_anew = True  # the view may show questions that the fold has let go of since
@@ -63,7 +76,12 @@ class Publisher:
             deletes += [question_key(number, key) for key in gone]
             if self._learnt.get(name) != (learnt := model.learner.mark):
                 self._learnt[name] = learnt
-                puts.append((weights_key(name), model.learner.published().data))
+                if isinstance(model.learner, LaneState):
+                    puts.append((weights_key(name), sealed(model.learner.packed(), name, self._seal).data))
+                    puts.append((outcomes_key(name), model.no_change.tobytes()))
+                else:
+                    puts.append((weights_key(name), model.learner.published().data))
+                puts += class_rows(number, model)
         if self._is_anew:
             kept = {key for key, _ in puts}
             deletes += [key for key in self._view.questions() if key not in kept]
@@ -159,6 +177,15 @@ def _take(dirty: Bytes, bit: int) -> Ints:
 _NONE = np.zeros(0, np.int64)
 
 
+def class_rows(number: int, model: ModelFold) -> list[tuple[bytes, bytes]]:
+    """The changed hashed rows of a line with several classes: all of them, at each publication, would be megabytes."""
+    line = model.learner
+    if not isinstance(line, SoftmaxLine):
+        return []
+    changed = _take(line.dirty, PUBLISHED)
+    return [(class_row_key(number, row), line.weights[row].tobytes()) for row in changed[changed >= line.base].tolist()]
+
+
 def mark_all(fold: Fold, *, saved: bool = True) -> None:
     """Have everything published anew, and, where not `saved`, saved anew too."""
     bits = PUBLISHED if saved else PUBLISHED | UNSAVED
@@ -166,6 +193,8 @@ def mark_all(fold: Fold, *, saved: bool = True) -> None:
         table.dirty[: table.n] |= bits
     for model in fold.models.values():
         model.pending.dirty[:] |= bits
+        if isinstance(model.learner, SoftmaxLine) and model.learner.mark:
+            model.learner.dirty[:] |= bits
 
 
 def boot_id() -> str:
@@ -186,6 +215,7 @@ def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Ints | None]]:
     for name, model in fold.models.items():
         for part, array in model.small_arrays().items():
             yield f"model.{name}.{part}", array, None
-        changed = _take(model.pending.dirty, UNSAVED)
-        yield f"model.{name}.pending.known", model.pending.known, changed
-        yield f"model.{name}.pending.rows", model.pending.rows, changed
+        for arrays, dirty in model.by_row():
+            changed = _take(dirty, UNSAVED)
+            for part, array in arrays.items():
+                yield f"model.{name}.{part}", array, changed

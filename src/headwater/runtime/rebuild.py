@@ -22,6 +22,7 @@ from headwater.runtime.fold import Fold
 from headwater.runtime.marks import Fitted, no_refits
 from headwater.runtime.model_fold import VERSION, Due
 from headwater.runtime.replay import chunks
+from headwater.runtime.stopping import stops_in
 from headwater.runtime.versions import as_version, header, recipe
 
 _CHUNK_EVENTS = 8192
@@ -123,6 +124,7 @@ def _fold(app: App, log: EventLog, version: Version, progress: Callable[[int, in
     """The version as the fold finds it due: before the row at its `seq`, which is the last one folded."""
     fold, stop = Fold(app), version.seq + 1
     fold.fitted = fitted
+    fold.foresee(stops_in(app, log, 0))
     for chunk in chunks(log, 0, _CHUNK_EVENTS):
         whole = chunk.seq + chunk.batch.n <= stop
         effects = fold.step(chunk if whole else Chunk(chunk.seq, chunk.batch.slice(0, stop - chunk.seq)))

@@ -54,7 +54,7 @@ class RefitsBeside:
 
     def __init__(
         self, fold: Fold, folder: Path, registry: Path, notices: Notices, clock: Clock, append: Callable[[Batch], object],
-        on_answer: Callable[[], None], store: Checkpoints, command: list[str] | None = None,
+        on_answer: Callable[[], object], store: Checkpoints, command: list[str] | None = None,
     ) -> None:  # fmt: skip
         self._fold, self._notices, self._clock, self._append = fold, notices, clock, append
         self._store, self._folder = store, folder / PLANNING

@@ -33,6 +33,7 @@ from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.marks import Fitted, has_plans, no_refits
 from headwater.runtime.refitting import RefitsAtOnce, jobs_report
+from headwater.runtime.stopping import stops_in
 from headwater.runtime.vectors import Vectors
 from headwater.store.checkpoint import Checkpoints
 
@@ -241,6 +242,7 @@ class _Walk:
         end = self.log.bounds()[1]
         stops = [end * (i + 1) // (restarts + 1) for i in range(restarts)]
         fold = Fold(self.app)
+        fold.foresee(stops_in(self.app, self.log, 0))
         with tempfile.TemporaryDirectory() as folder:
             for number, stop in enumerate([*stops, end]):
                 store = Checkpoints(Path(folder)) if restarts else None
@@ -250,7 +252,9 @@ class _Walk:
                     if number < restarts:
                         saver.save()
                     store.wait()
-                    fold = restore(self.app, store) if number < restarts else fold
+                    if number < restarts:
+                        fold = restore(self.app, store)
+                        fold.foresee(stops_in(self.app, self.log, fold.seq))
                     store.close()
         if self.vectors:
             self.vectors.flush()

@@ -14,6 +14,6 @@ def served(app: App) -> dict[str, Served]:
         names = (*(f.name for f in model.numbers), *(c.name for c in model.categories))
         out[name] = Served(
             number, model.schema, model.label.on, app.columns[name].numbers, tuple(model.categories), names, model.learner,
-            len(model.experts), n_memos(model.learner),
+            model.n_scores, app.columns[name].baseline, n_memos(model.learner),
         )  # fmt: skip
     return out

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from headwater.core.addresses import is_loopback
 from headwater.core.duration import parse_ms
-from headwater.core.errors import DeclarationError
+from headwater.core.errors import ConfigError, DeclarationError
+from headwater.serving.scopes import parse as parse_scopes
 
 PREFIX = "HEADWATER_"
 
@@ -24,6 +24,14 @@ def _duration(text: str) -> str:
         parse_ms(text)
     except DeclarationError as error:
         raise ValueError("a duration like 250ms, 3h or 7d") from error
+    return text
+
+
+def _scopes(text: str) -> str:
+    try:
+        parse_scopes(text, where="")
+    except ConfigError as error:
+        raise ValueError(f"all, nothing, or {error.expected}") from error
     return text
 
 
@@ -43,7 +51,9 @@ class Server(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """TCP port to listen on; 0 lets the system choose a free one."""
     token_file: Path | None = None
-    """File with the token that callers must send as `Authorization: Bearer ...`. None means that none is asked."""
+    """File with a token that opens everything, sent as `Authorization: Bearer ...`. None means that only keys do."""
+    without_key: Annotated[str, AfterValidator(_scopes)] = "all"
+    """What callers without a key may do where host is a loopback address and no token is set: all, nothing, or scopes."""
     hosts: str = ""
     """Names, separated by commas and without port, under which the gateway may be called besides the loopback ones."""
     max_event_bytes: Count = 1 << 20
@@ -53,15 +63,13 @@ class Server(_Section):
     max_waiting_events: Count = 100_000
     """Number of events that a gateway holds in memory before they are on disk; beyond it the answer is 429."""
     max_lag_events: Count = 100_000
-    """Number of events on disk that the learner may still have to learn; beyond it the answer to more is 429."""
+    """Number of events on disk that the learner may still have to learn; beyond it the answer to more is 503."""
     linger_ms: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How long a commit waits for company when several producers are at the door, in milliseconds, 0 to 1."""
-
-    @model_validator(mode="after")
-    def _guarded(self) -> Server:
-        if self.token_file is None and not is_loopback(self.host):
-            raise ValueError(f"{self.host} can be reached by other machines: set server.token_file, or keep 127.0.0.1")
-        return self
+    model_deadline_ms: Annotated[float, Field(gt=0, le=60_000)] = 300.0
+    """Longest time for an answer of a model that runs in a process of its own, in milliseconds; then the last good one's."""
+    model_memory_mb: Count = 2048
+    """What such a model may take of memory, in MiB, beyond what it shares with the others."""
 
 
 class Log(_Section):
@@ -96,6 +104,10 @@ class Learner(_Section):
     """Shortest time between two snapshots handed to the gateways, in milliseconds; 0 publishes after every batch."""
     idle_after: Duration | None = "10m"
     """A source silent for this long (a duration of wall time) no longer holds the watermark back. None means never idle."""
+    model_deadline_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest time that a model in a process of its own may take to learn a block, or to score some questions, in seconds."""
+    model_memory_mb: Count = 4096
+    """What such a model may take of memory, in MiB, beyond what it shares with the others."""
     tell_features: bool = False
     """true = write the features of every question to the stream _features, for its followers, with each checkpoint."""
 

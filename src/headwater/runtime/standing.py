@@ -58,16 +58,16 @@ class Standing:
         return (self.live or {}).get("gateway") or {}
 
 
-def standing_at(url: str) -> Standing:
+def standing_at(url: str, key: str | None = None) -> Standing:
     """What a gateway says; its log and its processes are out of reach."""
     found = Standing(url=url)
-    _ask(found)
+    _ask(found, key)
     found.sources = _joined({}, found.learner.get("sources"))
     found.consumers = (found.live or {}).get("consumers", [])
     return found
 
 
-def standing_in(settings: Settings) -> Standing:
+def standing_in(settings: Settings, key: str | None = None) -> Standing:
     """What a state directory, and the gateway that runs on it, say.
 
     Raises:
@@ -80,17 +80,17 @@ def standing_in(settings: Settings) -> Standing:
     found = Standing(run=running(folder))
     found.url = found.run.url if found.run else None
     if found.url is not None:
-        _ask(found)
+        _ask(found, key)
     found.consumers = _saved_consumers(folder) if found.live is None else found.live.get("consumers", [])
     counts, found.end = _log_counts(settings)
     found.sources = _joined(counts, found.learner.get("sources"))
     return found
 
 
-def _ask(found: Standing) -> None:
+def _ask(found: Standing, key: str | None) -> None:
     assert found.url is not None
     try:
-        with Client(found.url, timeout_s=5.0, patience_s=_PATIENCE_S) as client:
+        with Client(found.url, token=key, timeout_s=5.0, patience_s=_PATIENCE_S) as client:
             found.live = client.get("/status")
     except HeadwaterError as error:
         found.problem = error.what

@@ -19,8 +19,10 @@ from types import TracebackType
 from typing import IO, Self
 
 from headwater.app import App
-from headwater.core.errors import Fatal, WrongState
+from headwater.core.errors import CorruptData, Fatal, WrongState
+from headwater.core.files import replace_durably
 from headwater.runtime.children import Child, reason
+from headwater.runtime.guarding import guarding
 from headwater.runtime.places import STATE
 from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
@@ -54,8 +56,10 @@ class Supervisor:
         Raises:
             WrongState: The state directory is another app's, or is in use.
             CannotListen: The port is in use.
+            ConfigError: Others can reach the address, and nobody could show a key.
             Fatal: A process could not start; the message is its own.
         """
+        guarding(self.settings)
         self._claim()
         try:
             self._listen()
@@ -222,15 +226,21 @@ def claim_state(folder: Path, app: App) -> None:
 
     Raises:
         WrongState: It is bound to another one.
+        CorruptData: The file that says so is damaged.
     """
     file = folder / APP_FILE
     mine = {"format": STATE_FORMAT, "app": app.name}
     if not file.exists():
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(mine))
-        temporary.replace(file)
+        replace_durably(file, json.dumps(mine).encode())
         return
-    theirs = json.loads(file.read_text())
+    try:
+        theirs = json.loads(file.read_bytes())
+        assert isinstance(theirs, dict)
+    except (ValueError, AssertionError) as error:
+        raise CorruptData(
+            "the file that names the app of this state directory cannot be read", where=str(file), expected=json.dumps(mine),
+            got=str(error), next_step="If the directory is this app's, write that line into the file and start again.",
+        ) from error  # fmt: skip
     for name, what in (("format", "has another format"), ("app", "belongs to another app")):
         if theirs.get(name) != mine[name]:
             raise WrongState(

@@ -15,6 +15,7 @@ import structlog
 
 from headwater.app import App
 from headwater.core.clock import Clock, SystemClock
+from headwater.following.consumer import Consumer
 from headwater.following.cursors import Cursors
 from headwater.following.delivering import Delivery
 from headwater.following.notices import Notices
@@ -49,9 +50,7 @@ class Worker:
             self._bell = held.enter_context(Doorbell(self._bells))
             streams = Streams(log, app.streams, notices)
             cursors.retire_others(list(app.consumers))
-            self._threads = [
-                _Thread(Delivery(c, streams.open(c.stream), cursors, clock), self.stop) for c in app.consumers.values()
-            ]
+            self._threads = [_Thread(delivery(app, c, streams, cursors, clock), self.stop) for c in app.consumers.values()]
             self._held = held.pop_all()
 
     def run(self) -> bool:
@@ -80,6 +79,13 @@ class Worker:
     def close(self) -> None:
         """Release what is held; call it after `run`."""
         self._held.close()
+
+
+def delivery(app: App, consumer: Consumer, streams: Streams, cursors: Cursors, clock: Clock) -> Delivery:
+    """Serves one consumer of an app."""
+    schema = app.streams.get(consumer.stream)
+    is_personal = schema is not None and schema.is_personal
+    return Delivery(consumer, streams.open(consumer.stream), cursors, clock, is_personal=is_personal)
 
 
 class _Thread(threading.Thread):

@@ -21,14 +21,17 @@ from headwater.evaluation.prequential import SCORES
 from headwater.features.memories import Category
 from headwater.features.plan import Plan
 from headwater.features.reading import FeatureReader
+from headwater.learning.classes import Softmax
 from headwater.learning.kernels import score_rows, share_rows
 from headwater.learning.linear import Linear, base_of
 from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
-from headwater.serving.lanes import Lane
+from headwater.serving.classes import ClassLine
+from headwater.serving.lanes import Lane, Scorer
 from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
-from headwater.store.view import Reader, View, weights_key
+from headwater.serving.unchanged import no_change
+from headwater.store.view import Reader, View, outcomes_key, weights_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +44,8 @@ class Served:
         join: The field that a question is found by.
         columns: Feature columns of its numbers.
         names: Names of its numbers, then of its categories.
-        n_experts: Scores in a stored question.
+        n_scores: Floats in a stored question that say what the experts answered.
+        baseline: Feature column of what "no change" repeats.
         n_memos: What its learner keeps with a question, between numbers and categories.
     """
 
@@ -51,19 +55,35 @@ class Served:
     columns: tuple[int, ...]
     categories: tuple[Category, ...]
     names: tuple[str, ...]
-    learner: Linear | LearnerSpec
-    n_experts: int
+    learner: Linear | Softmax | LearnerSpec
+    n_scores: int
+    baseline: int
     n_memos: int = 0
 
 
 class ViewAnswerer:
-    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads."""
+    """The `Answerer` over a learner's view. One read transaction a call; safe from several threads.
 
-    def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str) -> None:
-        self._served, self._view, self._app = served, view, app
+    Args:
+        plan: The app's features.
+        served: Its models.
+        view: What the learner publishes.
+        app: The app's fingerprint.
+        lanes: Who answers for each model of the event lane; None has their learners in this process.
+    """
+
+    def __init__(
+        self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str, lanes: Mapping[str, Scorer] | None = None
+    ) -> None:
+        self._plan, self._served, self._view, self._app = plan, served, view, app
         self._compiled = {name: s.learner for name, s in served.items() if isinstance(s.learner, Linear)}
-        self._lanes = {
-            name: Lane(s.learner, s.names, len(s.columns)) for name, s in served.items() if not isinstance(s.learner, Linear)
+        self._lanes: Mapping[str, Scorer] = lanes if lanes is not None else {
+            name: Lane(name, s.learner, s.names, len(s.columns))
+            for name, s in served.items()
+            if not isinstance(s.learner, Linear | Softmax)
+        }  # fmt: skip
+        self._classes = {
+            name: ClassLine(s.number, s.learner, len(s.columns)) for name, s in served.items() if isinstance(s.learner, Softmax)
         }
         self._asked = {
             name: _Asked(name, served[name], spec)
@@ -76,6 +96,9 @@ class ViewAnswerer:
 
     def models(self) -> dict[str, Schema]:
         return self._models
+
+    def says_classes(self, model: str) -> bool:
+        return model in self._classes
 
     def status(self) -> dict[str, object]:
         with self._view.open() as view:
@@ -106,10 +129,15 @@ class ViewAnswerer:
         with self._view.open() as view:
             self._check(view)
             xs, cs, stored = self._vectors(view, model, served, question)
+            if question.explain and model not in self._compiled:
+                raise Unexplained(model)
+            if model in self._classes:
+                said = self._classes[model].score(view, _block(view, model), xs, cs)
+                return Answer(model, view.meta.seq, said.score(), stored, None, said)
             if model in self._lanes:
-                if question.explain:
-                    raise Unexplained(model)
-                return Answer(model, view.meta.seq, self._lanes[model].score(_block(view, model), xs, cs), stored, None)
+                told = self._lanes[model].score(_block(view, model), view.meta.seq, xs, cs)
+                scores = self._no_change(view, model, served, question, stored) if told.scores is None else told.scores
+                return Answer(model, told.seq, scores, stored, degraded=told.degraded)
             weights, stats = _weights(view, model, len(served.columns))
             score = np.empty(xs.shape[0])
             params = self._params[model]
@@ -117,12 +145,28 @@ class ViewAnswerer:
             shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
             return Answer(model, view.meta.seq, score, stored, shares)
 
+    def _no_change(self, view: View, model: str, served: Served, question: Question, stored: Bools) -> Floats:
+        """What "no change" says of each row: of a stored one what it said then, of another what it says now."""
+        rows, n = question.rows, question.rows.n
+        time = np.full(n, view.meta.time_ms) if question.time is None else question.time
+        skip, d = SCORES + served.n_scores, len(served.columns) + len(served.categories)
+        found, _ = view.rows(served.number, hash_values((served.join,), rows, time), skip + d, b"q")
+        scores: Floats = found[:, skip - 1].copy()
+        outcomes = view.row(outcomes_key(model))
+        if outcomes is None:
+            raise _unpublished(model)
+        if not stored.all():
+            reader = FeatureReader(self._plan, served.schema.stream, (served.baseline,))
+            features = reader.read(rows, time, view.rows)
+            scores[~stored] = no_change(outcomes.reshape(3, 2), features[~stored, served.baseline], served.learner.loss)
+        return scores
+
     def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools]:
         rows, n = question.rows, question.rows.n
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         keys = hash_values((served.join,), rows, time)
         d, k = len(served.columns), len(served.categories)
-        skip, m = SCORES + served.n_experts, served.n_memos
+        skip, m = SCORES + served.n_scores, served.n_memos
         found, stored = view.rows(served.number, keys, skip + d + m + k, b"q")
         xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d + m :].astype(np.int64)
         fresh = np.flatnonzero(~stored)
@@ -133,7 +177,7 @@ class ViewAnswerer:
 
     def _read(self, view: View, model: str, served: Served, rows: Frame, time: Ints) -> tuple[Floats, Ints]:
         features = self._readers[model].read(rows, time, view.rows)
-        base = base_of(len(served.columns)) if model in self._compiled else 0
+        base = 0 if model in self._lanes else base_of(len(served.columns))
         return (
             number_matrix(features, served.columns),
             category_matrix(served.categories, rows, time, base, served.learner.bits),
@@ -145,7 +189,7 @@ class _Asked:
 
     def __init__(self, line: str, served: Served, spec: Linear) -> None:
         self.name, self.weights = namer(served.number, served.join), weights_key(line)
-        self.skip, self.d, self.params = SCORES + served.n_experts, len(served.columns), spec.params()
+        self.skip, self.d, self.params = SCORES + served.n_scores, len(served.columns), spec.params()
 
 
 def _unpublished(line: str) -> Retryable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,7 @@ from headwater.core.batch import DTYPES, Column, Frame, Ints, Text
 from headwater.core.errors import nearest
 from headwater.core.flatbuffers import is_compressed
 from headwater.core.schema import FieldSpec, Kind
+from headwater.serving.classes import Classes
 from headwater.serving.problems import Problem
 from headwater.serving.protocol import Answer
 from headwater.serving.rows import RowForm, Rows
@@ -142,11 +144,14 @@ def _ids(array: pa.Array) -> list[str | None]:
 def encode(model: str, version: str, key: str, keys: Column, answer: Answer, why: Mapping[int, str]) -> bytes:
     """An answer as a stream of the key, `score`, `stored`, with reasons `shares`, and where rows were not recorded `why`.
 
+    Of several classes, `label` is the one that is said and `probabilities` a map from each class to its probability.
+
     The schema's metadata names the model and the version.
     """
     values = keys.values
     columns = {
         key: values.to_arrow() if isinstance(values, Text) else pa.array(keys.to_list()),
+        **_classes(answer.classes),
         "score": pa.array(answer.score, pa.float64()),
         "stored": pa.array(answer.stored, pa.bool_()),
     }
@@ -160,3 +165,17 @@ def encode(model: str, version: str, key: str, keys: Column, answer: Answer, why
         writer.write_table(table)
     body: bytes = sink.getvalue().to_pybytes()
     return body
+
+
+def _classes(said: Classes | None) -> dict[str, pa.Array]:
+    """The columns of an answer about several classes; the map is made from whole columns, not row by row."""
+    if said is None:
+        return {}
+    n, k = said.probabilities.shape
+    names = Text.of(said.names).to_arrow()
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * np.int32(k))
+    each = pa.array(said.probabilities.ravel(), pa.float64())
+    return {
+        "label": names.take(pa.array(said.said)) if k else pa.nulls(n, pa.string()),
+        "probabilities": pa.MapArray.from_arrays(offsets, names.take(pa.array(np.tile(np.arange(k), n))), each),
+    }

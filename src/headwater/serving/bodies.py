@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -15,6 +16,9 @@ from headwater.serving.requests import Headers
 
 class Disconnected(Exception):  # noqa: N818
     """The client left before its request was complete; there is nobody to answer."""
+
+
+Grow = Callable[[int], None]
 
 
 class Deadlines:
@@ -60,11 +64,11 @@ class BodyReader:
         self._limits = limits
         self._deadlines = Deadlines(limits.body_s)
 
-    async def read(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body.
+    async def read(self, headers: Headers, receive: Receive, grow: Grow) -> bytes:
+        """The whole body; `grow` hears of each part that is in memory, and may refuse it.
 
         Raises:
-            Problem: 408, 413 or 415.
+            Problem: 408, 413 or 415, and what `grow` raises.
             Disconnected: The client left.
         """
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
@@ -73,7 +77,7 @@ class BodyReader:
         assert task is not None
         self._deadlines.start(task)
         try:
-            return await _read(headers, receive, self._limits)
+            return await _read(headers, receive, self._limits, grow)
         except asyncio.CancelledError:
             if not self._deadlines.has_cancelled(task):
                 raise
@@ -85,15 +89,16 @@ class BodyReader:
             self._deadlines.end(task)
 
 
-async def _read(headers: Headers, receive: Receive, limits: Limits) -> bytes:
+async def _read(headers: Headers, receive: Receive, limits: Limits, grow: Grow) -> bytes:
     if _declared(headers) > limits.body_bytes:
         raise await _too_long(headers, receive, limits, 0)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
         if len(body) <= limits.body_bytes:
+            grow(len(body))
             return body
-    return await _read_on(message, headers, receive, limits)
+    return await _read_on(message, headers, receive, limits, grow)
 
 
 def _declared(headers: Headers) -> int:
@@ -103,7 +108,7 @@ def _declared(headers: Headers) -> int:
     return int(value)
 
 
-async def _read_on(message: Message, headers: Headers, receive: Receive, limits: Limits) -> bytes:
+async def _read_on(message: Message, headers: Headers, receive: Receive, limits: Limits, grow: Grow) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -114,6 +119,7 @@ async def _read_on(message: Message, headers: Headers, receive: Receive, limits:
         if size > limits.body_bytes:
             parts.clear()
             raise await _too_long(headers, receive, limits, size, more=message.get("more_body", False))
+        grow(len(parts[-1]))
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()

@@ -26,6 +26,7 @@ class Decision(NamedTuple):
         version: `line@seq`.
         keys: The key of each row; of an Arrow call, its column as it came.
         scores: The score of each row; of many rows, float64[n].
+        labels: The class that was said of each row; None where the model's label names none.
     """
 
     time_us: int
@@ -33,6 +34,7 @@ class Decision(NamedTuple):
     version: str
     keys: Sequence[Any] | Column
     scores: Sequence[float] | Floats
+    labels: Sequence[str | None] | None = None
 
 
 Store = Callable[[list[Decision]], Awaitable[None]]

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from headwater.core.errors import EventsDropped, WrongState, nearest
 from headwater.following import formats
@@ -25,9 +25,9 @@ from headwater.following.protocol import Followed
 from headwater.following.streams import Streams, UnknownStream
 from headwater.serving.bodies import Disconnected
 from headwater.serving.limits import Limits
-from headwater.serving.problems import Problem, shorten, wrong_method
+from headwater.serving.problems import Problem, shorten
 from headwater.serving.replies import Reply
-from headwater.serving.requests import Headers
+from headwater.serving.requests import Call, Headers
 from headwater.serving.rings import Rings
 
 FORMS: dict[str, Callable[[Page], bytes]] = {
@@ -79,25 +79,23 @@ class Following:
         self._bytes_out = 0
         self._is_stopping = False
 
-    async def __call__(self, scope: Scope, headers: Headers, receive: Receive) -> Reply:
-        """The answer to a request; it may come late.
+    async def index(self, _: Call) -> Reply:
+        """`GET /streams`."""
+        return Reply(200, _encode({"streams": await asyncio.to_thread(self._streams.describe)}))
+
+    async def follow(self, call: Call) -> Reply:
+        """`GET /streams/{name}`: the answer may come late.
 
         Raises:
-            Problem: 400, 404, 405, 406, 409, 410 or 503.
+            Problem: 400, 404, 406, 409, 410 or 503.
             Disconnected: The asker has gone.
         """
-        path: str = scope["path"]
-        if scope["method"] != "GET":
-            raise wrong_method(path, "GET")
-        if path == "/streams":
-            described = await asyncio.to_thread(self._streams.describe)
-            return Reply(200, _encode({"streams": described}))
-        name, form = path.removeprefix("/streams/"), _form(headers)
-        asked = parse(scope["query_string"], self._limits)
+        path, form = call.path, _form(call.headers)
+        asked = parse(call.query, self._limits)
         self._check_room()
         try:
-            stream = await asyncio.to_thread(self._streams.open, name)
-            page = await self._page(stream, asked, receive)
+            stream = await asyncio.to_thread(self._streams.open, path.removeprefix("/streams/"))
+            page = await self._page(stream, asked, call.receive)
         except UnknownStream as error:
             raise Problem(
                 404, "unknown-stream", "There is no such stream", where=shorten(path), next_step=error.next_step

@@ -1,49 +1,42 @@
 """The gateway: one ASGI app for events, predictions and what machines ask about them.
 
-The hot paths are dispatched here by their prefix, without a framework; everything else goes to Starlette's router. This
-is also the outermost layer: whatever goes wrong below becomes a problem document here.
+Everything is dispatched by the one table of routes, without a framework. This is also the outermost layer: who may not come
+in is refused here, and whatever goes wrong below becomes a problem document here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from time import perf_counter
-from typing import Protocol
 
 import msgspec
 import structlog
-from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from headwater.core.batch import Batch
-from headwater.core.clock import Clock, SystemClock
 from headwater.core.errors import Retryable, nearest
-from headwater.core.schema import Schema
-from headwater.following.streams import Streams
-from headwater.log.protocol import Receipt
+from headwater.serving.admission import Lane, Rounds
 from headwater.serving.arrow import CONTENT_TYPE as ARROW
 from headwater.serving.bodies import BodyReader, Disconnected
-from headwater.serving.decisions import Decision, DecisionLog, Store
+from headwater.serving.decisions import Decision, DecisionLog
 from headwater.serving.following import Following
 from headwater.serving.freshness import Follower
 from headwater.serving.guard import Guard
 from headwater.serving.inference import Inference
-from headwater.serving.limits import Limits
+from headwater.serving.options import Door, Options
 from headwater.serving.pages import Pages
 from headwater.serving.predicting import Answered, Predictor, Told
-from headwater.serving.problems import Problem, of_http, shorten, unavailable, unexpected, wrong_method
+from headwater.serving.problems import Problem, shorten, unavailable, unexpected, unknown_path, wrong_method
 from headwater.serving.protocol import Answerer
 from headwater.serving.recording import Recorder
 from headwater.serving.replies import JSON, Reply
-from headwater.serving.requests import Headers, content_type
+from headwater.serving.requests import Call, content_type
+from headwater.serving.routes import EVENTS, PREDICT_ROUTE, PREDICTIONS, TABLE, Answers, Bound, Found, Routes, allowed
+from headwater.serving.scopes import EVERYTHING
 from headwater.serving.wire import Pairs
-from headwater.telemetry.metrics import Consumers, Metrics
+from headwater.telemetry.metrics import Metrics
 
-ROUTES = ("events", "predict", "streams", "page")
+PARTS = ("events", "predict", "streams", "page")
 
 MIXED = "*"  # in place of a stream: a request whose events each name their own
 
@@ -60,62 +53,14 @@ _decode_verdicts = msgspec.json.Decoder(_Verdicts).decode
 _log = structlog.stdlib.get_logger("headwater.serving")
 
 
-class DoorReply(Protocol):
-    """What the door says to a producer."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def headers(self) -> dict[str, str]: ...
-
-
-class Door(Protocol):
-    """Where events go; `headwater.ingest` has the real one."""
-
-    def submit(self, body: bytes, content_type: str, headers: Mapping[str, str], stream: str | None) -> Awaitable[DoorReply]:
-        """Take a producer's request: the reply is given after the commit."""
-
-    def append(self, batch: Batch) -> Awaitable[Receipt]:
-        """Store decoded rows durably and say what became of each."""
-
-    def close(self) -> Awaitable[None] | None:
-        """Commit what waits, then take nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a gateway may be told beside its door and its answerer.
+class Gateway:
+    """The ASGI app. Run it with `server.serve`, or under any ASGI server that speaks the lifespan protocol.
 
     Attributes:
         limits: Bounds on requests.
-        streams: Schemas of the streams that producers may send, for the OpenAPI page; None means those that models answer on.
-        token: Where given, every path but /healthz needs `Authorization: Bearer <token>`.
-        log_end: Tells the log's end, to say how many events the snapshot has not seen; None means as far as is known.
-        event_time: Event time (ms since 1970 UTC) for rows that come without one. None: answers use the newest event time
-            that the loop has seen and recorded rows their arrival.
-        clock: Stamps arrivals.
-        decisions: Keeps groups of decision records; None keeps none.
-        following: What can be followed under /streams; None: nothing.
-        bells: The folder where appenders to the log ring, so that followers can wait.
-        consumers: Tells how far each consumer has got.
+        slow: Paths of models that must not be asked on the event loop's thread.
+        routes: What there is; another room may add to it before anything is served.
     """
-
-    limits: Limits = field(default_factory=Limits)
-    streams: Mapping[str, Schema] | None = None
-    token: str | None = None
-    log_end: Callable[[], int] | None = None
-    event_time: Callable[[], int] | None = None
-    clock: Clock = field(default_factory=SystemClock)
-    decisions: Store | None = None
-    following: Streams | None = None
-    bells: Path | None = None
-    consumers: Consumers | None = None
-
-
-class Gateway:
-    """The ASGI app. Run it with `server.serve`, or under any ASGI server that speaks the lifespan protocol."""
 
     def __init__(
         self, door: Door, answerer: Answerer, options: Options | None = None, *, metrics: Metrics | None = None
@@ -124,24 +69,44 @@ class Gateway:
         self._options = options = options or Options()
         self.limits = limits = options.limits
         self.metrics = metrics or Metrics()
-        self._guard, self._reader = Guard(limits, options.token), BodyReader(limits)
+        self._access = options.access
+        self._guard, self._reader, self._rounds = Guard(limits, self._access), BodyReader(limits), Rounds()
+        self._lanes = {EVENTS: Lane(limits.events), PREDICTIONS: Lane(limits.predictions)}
         self._recorder = Recorder(door, self.metrics, pending_rows=limits.pending_rows, linger_s=limits.linger_s)
         self._decisions = None if options.decisions is None else DecisionLog(options.decisions, self.metrics)
         self._predictor = Predictor(answerer, self._recorder, self.metrics, limits, options.clock, options.event_time)
         freshness = Follower(answerer, options.clock, self._log_end)
         self.metrics.follow(freshness.now)
-        inference = Inference(self._predictor, freshness, self._reader, limits)
-        self._pages = Pages(answerer, freshness, self.metrics, inference, options.streams, options.consumers)
         self._following = None if options.following is None else Following(options.following, options.bells, limits)
+        self.routes = Routes()
+        if options.guarded is not None:
+            self._predictor.slow = frozenset(options.guarded())
+            self.metrics.follow_guarded(options.guarded)
+        self.slow = frozenset(f"/predict/{model}".encode() for model in self._predictor.slow)
+        pages = Pages(answerer, freshness, self.metrics, options.streams, options.consumers, self.routes, options.guarded)
+        self._bind({**self._answers(), **pages.answers, **Inference(self._predictor, freshness, limits).answers})
         if options.consumers is not None:
             self.metrics.follow_consumers(options.consumers)
-        self._seconds = {r: self.metrics.request_seconds.labels(r) for r in ROUTES}
-        self._ok = {r: self.metrics.requests.labels(r, "200") for r in ROUTES}
+        self._seconds = {part: self.metrics.request_seconds.labels(part) for part in PARTS}
+        self._ok = {part: self.metrics.requests.labels(part, "200") for part in PARTS}
+
+    def _answers(self) -> Answers:
+        """What is answered here."""
+        own: Answers = {"/events": self._submit, "/events/{stream}": self._submit, "/predict/{model}": self._predict}
+        if self._following is None:
+            return own
+        follow = self._following.follow
+        return {**own, "/streams": self._following.index, "/streams/_dead": follow, "/streams/{name}": follow}
+
+    def _bind(self, answers: Answers) -> None:
+        for route in TABLE:
+            if route.pattern in answers:
+                self.routes.add(route, answers[route.pattern])
 
     @property
     def is_protected(self) -> bool:
-        """Whether callers need a token; a gateway without one may only listen on a loopback address."""
-        return self._options.token is not None
+        """Whether every caller needs a key; a gateway that asks for none may only listen on a loopback address."""
+        return self._access.is_guarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -151,42 +116,74 @@ class Gateway:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        route, started = "page", perf_counter()
+        part, started, call = PARTS[-1], perf_counter(), None
         try:
-            headers = self._guard.admit(scope)
-            if path.startswith("/predict/"):
-                route = "predict"
-                body = await self._post(scope, headers, receive)
-                started = perf_counter()
-                reply = await self._predict(path[9:], scope, headers, body)
-            elif path == "/events" or path.startswith("/events/"):
-                route = "events"
-                body = await self._post(scope, headers, receive)
-                started = perf_counter()
-                reply = await self._submit(path[8:] or None, headers, body)
-            elif self._following is not None and (path == "/streams" or path.startswith("/streams/")):
-                route = "streams"
-                reply = await self._following(scope, headers, receive)
-            else:
-                reply = await self._pages(scope, receive)
+            bound, call = self._enter(scope, receive, started)
+            part = bound.route.part
+            reply = await (self._in_lane(bound, call) if bound.route.lane else bound.answer(call))
         except Disconnected:
             return
         except Exception as error:  # noqa: BLE001 - the outermost layer: nothing passes it
             reply = self._refusal(error, path)
-        self._measure(route, started, reply)
+        self._measure(part, started if call is None else call.started, reply)
         await reply.send(send)
+
+    def _enter(self, scope: Scope, receive: Receive, started: float) -> tuple[Bound, Call]:
+        """What answers a request, once it may come in.
+
+        Raises:
+            Problem: 404, 405, and what the guard raises. Who shows no key where one is needed does not hear what there is.
+        """
+        path: str = scope["path"]
+        found = self.routes.find(path)
+        bound = None if found is None else _by_method(found, scope["method"])
+        headers = self._guard.admit(scope, EVERYTHING if bound is None else bound.route.scopes)
+        if found is None:
+            raise unknown_path(path, nearest(shorten(path), {route.pattern for route in self.routes}))
+        if bound is None:
+            raise wrong_method(path, allowed(found[0]))
+        return bound, Call(scope, headers, receive, found[1], started)
+
+    async def _in_lane(self, bound: Bound, call: Call) -> Reply:
+        """Answer a request of a lane of data, if the lane lets it in."""
+        lane = self._lanes[bound.route.lane]
+        lane.look(call.started)
+        with lane.inside() as inside:
+            call.body = await self._reader.read(call.headers, call.receive, inside.grow)
+            call.started = perf_counter()
+            inside.begin(call.started)
+            await self._rounds.turn()
+            return await bound.answer(call)
 
     def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
         """The reply to a short call whose body is there: what `_answer` does for it, without awaiting anything."""
         started = perf_counter()
         try:
-            headers = self._guard.admit({"headers": pairs, "path": path})
-            reply, answered = self._predictor.predict(path[9:], body, content_type(headers), query)
-            self._keep(answered, path[9:])
+            headers = self._guard.admit({"headers": pairs}, PREDICT_ROUTE.scopes)
+            self._lanes[PREDICTIONS].look(started)
+            model = path[9:]
+            reply, answered = self._predictor.predict(model, body, content_type(headers), query)
+            self._keep(answered, model)
         except Exception as error:  # noqa: BLE001 - as there
             reply = self._refusal(error, path)
         self._measure("predict", started, reply)
         return reply
+
+    def is_late(self) -> bool:
+        """Whether a short call should wait for its turn with the others; then it is none."""
+        return self._rounds.is_late(perf_counter())
+
+    async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers in place of this app when there are too many connections already; the operator's requests never come here."""
+        del scope, receive
+        again = {"retry-after": "1", "connection": "close"}
+        problem = Problem(503, "crowded", "There are too many connections", next_step="Try again after 1 s.", headers=again)
+        await problem.reply().send(send)
+
+    def is_operators(self, path: str) -> bool:
+        """Whether a path belongs to the operator's lane."""
+        found = self.routes.find(path)
+        return found is not None and all(not bound.route.lane for bound in found[0].values())
 
     def _measure(self, route: str, started: float, reply: Reply) -> None:
         self._seconds[route].observe(perf_counter() - started)
@@ -201,17 +198,14 @@ class Gateway:
     def _log_end(self) -> int | None:
         return self._recorder.end if self._options.log_end is None else self._options.log_end()
 
-    async def _post(self, scope: Scope, headers: Headers, receive: Receive) -> bytes:
-        if scope["method"] != "POST":
-            raise wrong_method(scope["path"], "POST")
-        return await self._reader.read(headers, receive)
-
-    async def _predict(self, model: str, scope: Scope, headers: Headers, body: bytes) -> Reply:
-        call, kind = self._predictor.predict, content_type(headers)
-        if len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes):
-            reply, answered = call(model, body, kind, scope["query_string"])
+    async def _predict(self, asked: Call) -> Reply:
+        model, body, kind = asked.named["model"], asked.body, content_type(asked.headers)
+        call = self._predictor.predict
+        is_short = len(body) <= (self.limits.inline_arrow_bytes if kind == ARROW else self.limits.inline_bytes)
+        if is_short and model not in self._predictor.slow:
+            reply, answered = call(model, body, kind, asked.query)
         else:
-            reply, answered = await asyncio.to_thread(call, model, body, kind, scope["query_string"])
+            reply, answered = await asyncio.to_thread(call, model, body, kind, asked.query)
         self._keep(answered, model)
         return reply
 
@@ -219,11 +213,14 @@ class Gateway:
         self._predictor.keep(answered)
         if self._decisions is not None:
             now_us = self._options.clock.now_us()
-            self._decisions.add(Decision(now_us, model, answered.version, answered.keys, answered.scores))
+            keys = self._predictor.form(model).told_keys(answered.keys)
+            labels = None if isinstance(answered, Told) else answered.labels
+            self._decisions.add(Decision(now_us, model, answered.version, keys, answered.scores, labels))
 
-    async def _submit(self, stream: str | None, headers: Headers, body: bytes) -> Reply:
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
-        said = await self._door.submit(body, given.get("content-type", "application/json"), given, stream)
+    async def _submit(self, call: Call) -> Reply:
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
+        stream = call.named.get("stream")
+        said = await self._door.submit(call.body, given.get("content-type", "application/json"), given, stream)
         if said.status == HTTPStatus.OK:
             self._count_events(stream or MIXED, said.body)
         more = {name.lower(): value for name, value in said.headers.items()}
@@ -240,8 +237,6 @@ class Gateway:
         """Any exception as a response."""
         if isinstance(error, Retryable):
             error = unavailable(error)
-        elif isinstance(error, HTTPException):
-            error = of_http(error, path, nearest(shorten(path), self._pages.paths))
         elif not isinstance(error, Problem):
             self.metrics.errors.inc()
             error = unexpected(error, shorten(path))
@@ -272,3 +267,8 @@ class Gateway:
         closing = self._door.close()
         if closing is not None:
             await closing
+
+
+def _by_method(found: Found, method: str) -> Bound | None:
+    """What answers a method; HEAD is GET whose body the server leaves out."""
+    return found[0].get("GET" if method == "HEAD" else method)

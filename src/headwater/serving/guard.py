@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
-
 from starlette.types import Scope
 
+from headwater.serving.access import Access, forbidden, unauthorized
 from headwater.serving.limits import LOOPBACK, Limits
 from headwater.serving.problems import Problem
 from headwater.serving.requests import Headers
+from headwater.serving.scopes import OPEN, Scopes
 
 _ONCE = (b"host", b"content-type", b"content-length", b"authorization", b"origin")
 _REMEMBERED = 256  # Host values whose check is remembered
@@ -21,14 +21,17 @@ class Guard:
     Sec-Fetch-Site) nor by a name that resolves to the loopback address (Host; DNS rebinding).
     """
 
-    def __init__(self, limits: Limits, token: str | None = None) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, access: Access) -> None:
+        self._limits, self._access = limits, access
         self._hosts = LOOPBACK | {host.lower() for host in limits.hosts}
         self._good: set[bytes] = set()
-        self._token = None if token is None else b"Bearer " + token.encode()
 
-    def admit(self, scope: Scope) -> Headers:
+    def admit(self, scope: Scope, needed: Scopes) -> Headers:
         """The request's headers by lower-case name.
+
+        Args:
+            scope: ASGI's; only `headers` is looked at.
+            needed: The scopes of which the caller must have one; `OPEN` asks for none.
 
         Raises:
             Problem: 400, 401, 403, 421 or 431.
@@ -46,8 +49,8 @@ class Guard:
             self._check_host(host)
         if b"origin" in headers or b"sec-fetch-site" in headers:
             self._check_origin(headers)
-        if self._token is not None and scope["path"] != "/healthz":
-            self._check_token(headers)
+        if needed is not OPEN:
+            self._check_scopes(headers.get(b"authorization"), needed)
         return headers
 
     def _check_host(self, host: bytes) -> None:
@@ -73,18 +76,9 @@ class Guard:
         if not ours or site not in {b"none", b"same-origin"}:
             raise Problem(403, "cross-site", "Another site may not call this one", where="Origin", got=origin)
 
-    def _check_token(self, headers: Headers) -> None:
-        assert self._token is not None
-        if not hmac.compare_digest(headers.get(b"authorization", b""), self._token):
-            challenge = {"www-authenticate": "Bearer"}
-            raise Problem(
-                401,
-                "unauthorized",
-                "A valid token is needed",
-                where="Authorization",
-                expected="Bearer <token>",
-                headers=challenge,
-            )
+    def _check_scopes(self, authorization: bytes | None, needed: Scopes) -> None:
+        if self._access.scopes(authorization).isdisjoint(needed):
+            raise unauthorized() if authorization is None else forbidden(needed)
 
 
 def _refuse_repeated(pairs: list[tuple[bytes, bytes]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from headwater.core.batch import Column, Frame
@@ -147,8 +149,13 @@ def _complete(schema: Schema, columns: dict[str, Column], n: int) -> Rows:
     return Rows(Frame(n, {f.name: columns[f.name] for f in schema.fields}), given, keys)
 
 
-def wants_binary(call: InferCall) -> bool:
+def wanted(call: InferCall, known: Sequence[str]) -> dict[str, bool]:
+    """The outputs that a call asks for, all that there are where it names none -> whether in the binary extension."""
     for output in call.outputs:
-        if output.name != "score" or output.parameters.classification:
-            raise Problem(400, "unknown-output", "There is no such output", where="outputs", expected="score", got=output.name)
-    return call.outputs[0].parameters.binary_data if call.outputs else call.parameters.binary_data_output
+        if output.name not in known or output.parameters.classification:
+            raise Problem(
+                400, "unknown-output", "There is no such output", where="outputs", expected=" or ".join(known), got=output.name
+            )
+    if not call.outputs:
+        return dict.fromkeys(known, call.parameters.binary_data_output)
+    return {output.name: output.parameters.binary_data for output in call.outputs}

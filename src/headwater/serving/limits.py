@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from headwater.serving.admission import Bounds
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -33,6 +35,8 @@ class Limits:
         stream_reads: Most answers to followers that are made at once.
         waiting: Most followers that wait for an event.
         wait_s: Longest time that a follower may ask to wait.
+        events: What the lane of events may take in.
+        predictions: What the lane of predictions may take in.
     """
 
     body_bytes: int = 8 << 20
@@ -56,3 +60,5 @@ class Limits:
     stream_reads: int = 4
     waiting: int = 512
     wait_s: float = 60.0
+    events: Bounds = field(default_factory=Bounds)
+    predictions: Bounds = field(default_factory=Bounds)

@@ -5,11 +5,14 @@ Each model and each stream has its own path with its own typed body, so that a g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from headwater.core.schema import FieldSpec, Kind, Schema
+from headwater.serving.routes import Route
+from headwater.serving.scopes import ADMIN, OPEN
 
 Json = dict[str, Any]
 
@@ -28,27 +31,67 @@ _ID = {
     "type": "string",
     "minLength": 1,
 }
+_CLASSES: Json = {
+    "label": {"type": ["string", "null"], "description": "Of several classes: the likeliest; null while none is known."},
+    "probabilities": {
+        "type": "object",
+        "additionalProperties": {"type": "number"},
+        "description": "Of several classes: the probability of each; what lacks to 1 is that of a class never met.",
+    },
+}
 _ARROW = "application/vnd.apache.arrow.stream"
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+_KEY = {"type": "http", "scheme": "bearer", "description": "A key of `headwater keys add`, or the token of server.token_file."}
 
 
-def document(models: Mapping[str, Schema], streams: Mapping[str, Schema]) -> Json:
-    """The whole document; valid OpenAPI 3.1."""
-    paths: Json = {**_pages(), "/events": {"post": _events("any stream", "Event")}}
+def document(models: Mapping[str, Schema], streams: Mapping[str, Schema], routes: Iterable[Route]) -> Json:
+    """The whole document; valid OpenAPI 3.1. What there is, is what the table of routes has."""
     schemas: Json = {"Problem": _problem(), "Event": {"type": "object", "required": ["stream", "id"]}, "Infer": _infer()}
-    for name, schema in streams.items():
-        schemas[f"event.{name}"] = _event(schema)
-        paths[f"/events/{name}"] = {"post": _events(f"the stream {name}", f"event.{name}")}
+    schemas |= {f"event.{name}": _event(schema) for name, schema in streams.items()}
     for name, schema in models.items():
         schemas |= {f"row.{name}": _row(schema), f"answer.{name}": _answer(schema)}
-        paths[f"/predict/{name}"] = {"post": _predict(name)}
+    paths: Json = {}
+    for route in routes:
+        for path, operation in _operations(route, models, streams).items():
+            item = paths.setdefault(path, _item(path))
+            item[route.method.lower()] = {**operation, "security": _security(route)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Headwater data plane", "version": version("headwater")},
-        "paths": paths | _inference(),
-        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
-        "security": [{}, {"token": []}],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"key": _KEY}},
     }
+
+
+def _operations(route: Route, models: Mapping[str, Schema], streams: Mapping[str, Schema]) -> Json:
+    """Path -> operation: one for each stream or model where their bodies differ."""
+    if route.pattern == "/events":
+        return {route.pattern: _events("any stream", "Event")}
+    if route.pattern == "/events/{stream}":
+        return {f"/events/{name}": _events(f"the stream {name}", f"event.{name}") for name in streams}
+    if route.pattern == "/predict/{model}":
+        return {f"/predict/{name}": _predict(name) for name in models}
+    operation: Json = {"summary": route.says, "responses": _says(route.says)}
+    if route.pattern.startswith("/streams/"):
+        operation |= _follow(route.says)
+    if route.pattern.endswith("/infer"):
+        kinds = {"application/json": _ref("Infer"), "application/octet-stream": _BINARY}
+        operation["requestBody"] = {"required": True, "content": kinds}
+    return {route.pattern: operation}
+
+
+def _item(path: str) -> Json:
+    """A path's item, with the parameters in its pattern."""
+    names = re.findall(r"\{(\w+)\}", path)
+    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return {"parameters": parameters} if parameters else {}
+
+
+def _security(route: Route) -> list[Json]:
+    """Which keys open a route; none is asked for where callers without one may come, as on a loopback address by default."""
+    if route.scopes is OPEN:
+        return []
+    return [{}, *({"key": [scope]} for scope in sorted(route.scopes | {ADMIN}))]
 
 
 def _type(spec: FieldSpec) -> Json:
@@ -85,6 +128,7 @@ def _answer(schema: Schema) -> Json:
         schema.key: _type(schema.field(schema.key)),
         "score": {"type": "number"},
         "stored": {"type": "boolean", "description": "The row was in the log; its stored vector was scored."},
+        **{name: kind for name, kind in _CLASSES.items() if name != schema.key},
         "shares": {**shares, "description": "Each feature's share; with `intercept` they add up to the linear predictor."},
         "recorded": {"const": False},
         "why": {"type": "string", "description": "Why the row will not become an event."},
@@ -158,25 +202,10 @@ def _switch(name: str, description: str, *, default: bool) -> Json:
     return _query(name, description, {"type": "boolean", "default": default})
 
 
-def _pages() -> Json:
-    summaries = {
-        "/streams": "The streams that can be followed",
-        "/": "Index of routes",
-        "/healthz": "The process lives",
-        "/readyz": "Something is published; how old it is",
-        "/metrics": "Prometheus metrics",
-        "/status": "What learner and gateway say of themselves",
-        "/openapi.json": "This document",
-    }
-    pages = {path: {"get": {"summary": says, "responses": _says(says)}} for path, says in summaries.items()}
-    return {**pages, "/streams/{name}": {"get": _follow()}}
-
-
-def _follow() -> Json:
+def _follow(summary: str) -> Json:
     """Events of one stream, from a place on."""
     start = {"oneOf": [{"type": "integer", "minimum": 0}, {"enum": ["start", "end"]}], "default": "start"}
     parameters = [
-        {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
         _query("from", "The place of the first event that is wanted.", start),
         _query("limit", "Most events.", {"type": "integer", "minimum": 1, "default": 1000}),
         _query("wait", "How many seconds to wait for a first event.", {"type": "number", "minimum": 0, "default": 0}),
@@ -185,33 +214,8 @@ def _follow() -> Json:
     answer = _says("Events from there on, as CloudEvents.", {**{kind: {"schema": {}} for kind in kinds}, _ARROW: _BINARY})
     says = "The place to ask for next: every event before it has been given."
     answer["200"]["headers"] = {"headwater-next": {"description": says, "schema": {"type": "integer"}}}
-    return {"summary": "Follow a stream", "parameters": parameters, "responses": answer}
+    return {"summary": summary, "parameters": parameters, "responses": answer}
 
 
 def _query(name: str, description: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-def _inference() -> Json:
-    """The routes of the Open Inference Protocol v2."""
-    model, named = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
-    paths: Json = {path: {"get": _v2("Server")} for path in ("/v2", "/v2/health/live", "/v2/health/ready")}
-    for base in (model, named):
-        parameters = [
-            {"name": n, "in": "path", "required": True, "schema": {"type": "string"}}
-            for n in ("model", "version")
-            if f"{{{n}}}" in base
-        ]
-        infer = _v2("Score tensors")
-        infer["requestBody"] = {
-            "required": True,
-            "content": {"application/json": _ref("Infer"), "application/octet-stream": _BINARY},
-        }
-        paths[base] = {"parameters": parameters, "get": _v2("A model's inputs and outputs")}
-        paths[f"{base}/ready"] = {"parameters": parameters, "get": _v2("Whether a model can answer")}
-        paths[f"{base}/infer"] = {"parameters": parameters, "post": infer}
-    return paths
-
-
-def _v2(summary: str) -> Json:
-    return {"summary": f"{summary} (Open Inference Protocol v2)", "responses": _says(summary)}

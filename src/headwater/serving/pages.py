@@ -1,37 +1,20 @@
-"""What machines and operators ask about the gateway: health, readiness, metrics, status, OpenAPI, an index.
-
-Handlers return a `Reply` and send nothing themselves, so that the gateway can still turn any failure into a problem.
-"""
+"""What machines and operators ask about the gateway: health, readiness, metrics, status, OpenAPI, an index."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
-from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
 
 from headwater.core.schema import Schema
 from headwater.serving import openapi
 from headwater.serving.freshness import Follower
-from headwater.serving.inference import Inference
 from headwater.serving.protocol import Answerer
 from headwater.serving.replies import JSON, Reply
-from headwater.telemetry.metrics import Consumers, Freshness, Metrics
-
-Page = Callable[[Request], Awaitable[Reply]]
-
-HOT = {
-    "/events": "POST: events, each naming its stream",
-    "/events/{stream}": "POST: events of one stream",
-    "/predict/{model}": "POST: scores for rows",
-}
-FOLLOWED = {
-    "/streams": "GET: the streams that can be followed",
-    "/streams/{name}": "GET: events of a stream from a seq on; waits for the next one if asked to",
-}
+from headwater.serving.requests import Call
+from headwater.serving.routes import Answers, Route
+from headwater.telemetry.metrics import Consumers, Freshness, Guarded, Metrics
 
 
 def _plain(value: Any) -> Any:
@@ -42,84 +25,63 @@ def _plain(value: Any) -> Any:
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
-class _Endpoint:
-    """Adapts a page to Starlette: the reply goes back to the gateway by the scope."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        del send
-        scope["headwater.reply"] = await self._page(Request(scope, receive))
-
-
-async def _send_nothing(message: Any) -> None:
-    raise AssertionError(message)
-
-
 class Pages:
-    """Every route but the hot ones."""
+    """The operator's pages.
+
+    Args:
+        answerer: Tells the models.
+        freshness: Tells how far the served snapshot lags.
+        metrics: The gateway's.
+        streams: What producers may send; None means what models answer on.
+        consumers: Tells how far each consumer has got; None: there are none.
+        routes: What there is, for the index and the OpenAPI document.
+    """
 
     def __init__(
-        self,
-        answerer: Answerer,
-        freshness: Follower,
-        metrics: Metrics,
-        inference: Inference,
-        streams: Mapping[str, Schema] | None,
-        consumers: Consumers | None = None,
-    ) -> None:
+        self, answerer: Answerer, freshness: Follower, metrics: Metrics, streams: Mapping[str, Schema] | None,
+        consumers: Consumers | None, routes: Iterable[Route], guarded: Guarded | None = None,
+    ) -> None:  # fmt: skip
         self._answerer, self._freshness, self._metrics, self._streams = answerer, freshness, metrics, streams
-        self._consumers = consumers
-        own = {
-            "/": (self.index, "GET: this list"),
-            "/healthz": (self.healthz, "GET: the process lives"),
-            "/readyz": (self.readyz, "GET: something is published; how old it is"),
-            "/metrics": (self.metrics_page, "GET: Prometheus metrics"),
-            "/status": (self.status, "GET: what the learner and the gateway say of themselves"),
-            "/openapi.json": (self.openapi, "GET: this API as OpenAPI 3.1"),
+        self._consumers, self._routes, self._guarded = consumers, routes, guarded
+        self.answers: Answers = {
+            "/": self.index,
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": self.metrics_page,
+            "/status": self.status,
+            "/openapi.json": self.openapi,
         }
-        routes = [Route(path, _Endpoint(page), methods=["GET"]) for path, (page, _) in own.items()]
-        routes += [Route(path, _Endpoint(page), methods=[method]) for path, (method, page) in inference.routes.items()]
-        self._router = Router(routes, redirect_slashes=False)
-        self.paths = {**HOT, **FOLLOWED, **{path: says for path, (_, says) in own.items()}, **inference.says}
 
-    async def __call__(self, scope: Scope, receive: Receive) -> Reply:
-        """The page at the scope's path.
+    async def index(self, _: Call) -> Reply:
+        routes = {route.pattern: f"{route.method}: {route.says}" for route in self._routes}
+        return _json({"name": "headwater", "routes": routes, "models": sorted(self._answerer.models())})
 
-        Raises:
-            HTTPException: 404 or 405.
-        """
-        scope["app"] = self  # so that the router raises instead of answering in plain text
-        await self._router(scope, receive, _send_nothing)
-        reply: Reply = scope["headwater.reply"]
-        return reply
-
-    async def index(self, _: Request) -> Reply:
-        return _json({"name": "headwater", "routes": self.paths, "models": sorted(self._answerer.models())})
-
-    async def healthz(self, _: Request) -> Reply:
+    async def healthz(self, _: Call) -> Reply:
         return _json({"status": "ok"})
 
-    async def readyz(self, _: Request) -> Reply:
+    async def readyz(self, _: Call) -> Reply:
         now = self._freshness.now()
         if now.seq is None:
             return _json({"ready": False, "reason": "the learner has published nothing yet"}, 503, {"retry-after": "1"})
         return _json({"ready": True, **_lag(now)})
 
-    async def metrics_page(self, request: Request) -> Reply:
-        body, content_type = self._metrics.page(request.headers.get("accept", ""))
+    async def metrics_page(self, call: Call) -> Reply:
+        body, content_type = self._metrics.page(call.headers.get(b"accept", b"").decode("latin-1"))
         return Reply(200, body, content_type)
 
-    async def status(self, _: Request) -> Reply:
+    async def status(self, _: Call) -> Reply:
         now = self._freshness.now()
         models = {name: schema.stream for name, schema in self._answerer.models().items()}
-        said = {"gateway": {"ready": now.seq is not None, **_lag(now), "models": models}, "learner": now.learner}
+        gateway: dict[str, Any] = {"ready": now.seq is not None, **_lag(now), "models": models}
+        if self._guarded is not None:
+            gateway["guarded"] = self._guarded()
+        said: dict[str, Any] = {"gateway": gateway, "learner": now.learner}
         return _json(said if self._consumers is None else {**said, "consumers": self._consumers()})
 
-    async def openapi(self, _: Request) -> Reply:
+    async def openapi(self, _: Call) -> Reply:
         models = self._answerer.models()
-        return _json(openapi.document(models, self._streams or {s.stream: s for s in models.values()}))
+        streams = self._streams or {s.stream: s for s in models.values()}
+        return _json(openapi.document(models, streams, self._routes))
 
 
 def _lag(now: Freshness) -> dict[str, Any]:

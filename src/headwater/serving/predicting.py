@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from headwater.core.batch import Bools, Column, Floats, Text
 from headwater.core.clock import Clock
 from headwater.core.errors import Retryable, nearest
+from headwater.core.personal import pseudonym
 from headwater.core.schema import Schema
 from headwater.serving import arrow
 from headwater.serving.limits import Limits
@@ -31,6 +32,7 @@ from headwater.telemetry.metrics import Metrics
 
 SWITCHES = frozenset({"explain", "record"})
 VERSION = "headwater-version"  # response header, and key of an Arrow answer's metadata
+DEGRADED = "headwater-degraded"  # the same, where the model failed
 LACKING = "required fields are missing"
 ONLY_KEY = "only the key was given, and no question with it waits for its label (none came, or it is older than `within`)"
 FULL = "too many rows are waiting to be recorded"
@@ -75,8 +77,18 @@ class Answered:
         return self.rows.keys
 
     @property
+    def labels(self) -> list[str | None] | None:
+        """Of a line with several classes, the one that was said of each row."""
+        return None if self.answer.classes is None else self.answer.classes.labels()
+
+    @property
     def scores(self) -> Floats:
         return self.answer.score
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the response says beside its body; the reason of a failure is for the body."""
+        return {VERSION: self.version, DEGRADED: "yes"} if self.answer.degraded else {VERSION: self.version}
 
 
 class Predictor:
@@ -91,6 +103,7 @@ class Predictor:
         self._forms: dict[str, RowForm] = {}
         self._counts: dict[str, tuple[Counter, Counter]] = {}
         self.versions: dict[str, str] = {}  # model -> the version that answered last
+        self.slow: frozenset[str] = frozenset()  # models whose answer may take until a deadline: asked in a thread
 
     def warm(self) -> None:
         """Make the decoders, and let Arrow and numba load what they load at their first use: seconds, with pandas."""
@@ -121,6 +134,10 @@ class Predictor:
             )  # fmt: skip
         answered = self.ask(model, form.schema, rows, explain=asked.get("explain", False), record=asked.get("record", True))
         return encode(answered), answered
+
+    def says_classes(self, model: str) -> bool:
+        """Whether a model's answers name a class."""
+        return self._answerer.says_classes(model)
 
     def form(self, model: str) -> RowForm:
         """The decoder for a model's rows.
@@ -208,6 +225,8 @@ class Predictor:
             counts[1].inc()
             return
         n, stored = answered.rows.frame.n, int(answered.answer.stored.sum())
+        if answered.answer.degraded:
+            self._metrics.degraded.labels(answered.model).inc(n)
         if stored:
             counts[1].inc(stored)
         if n > stored:
@@ -226,7 +245,8 @@ class Predictor:
 def _recordable(answered: Answered, now_us: int) -> Recordable:
     rows, schema, chosen = answered.rows, answered.schema, answered.chosen
     assert chosen is not None
-    ids = [str(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
+    name = pseudonym if schema.field(schema.key).personal else str
+    ids = [name(k) if i is None else i for i, k in zip(rows.ids or [None] * rows.frame.n, rows.listed(), strict=True)]
     if rows.frame.n == 1 or chosen.all():
         return Recordable(schema, rows.frame, ids, rows.time, now_us, rows.values)
     picked = np.flatnonzero(chosen)
@@ -244,20 +264,25 @@ def _json_of_one(told: Told, key: str) -> Reply:
 
 def _json(answered: Answered) -> Reply:
     key, answer = answered.schema.key, answered.answer
-    rows = zip(answered.rows.listed(), answer.score.tolist(), answer.stored.tolist(), strict=True)
-    predictions: list[dict[str, Any]] = [{key: k, "score": s, "stored": t} for k, s, t in rows]
+    rows = zip(answered.rows.listed(), said_of(answer), answer.stored.tolist(), strict=True)
+    predictions: list[dict[str, Any]] = [{key: k, **said, "stored": t} for k, said, t in rows]
     if answer.shares is not None:
         for prediction, shares in zip(predictions, answer.shares, strict=True):
             prediction["shares"] = shares
     for row, why in answered.why.items():
         predictions[row].update(recorded=False, why=why)
-    version = answered.version
-    return Reply(
-        200, _encode({"model": answered.model, "version": version, "predictions": predictions}), JSON, {VERSION: version}
-    )
+    content = {"model": answered.model, "version": answered.version, "predictions": predictions}
+    if answer.degraded:
+        content["degraded"] = answer.degraded
+    return Reply(200, _encode(content), JSON, answered.headers)
+
+
+def said_of(answer: Answer) -> list[dict[str, Any]]:
+    """What an answer says of each row, as JSON has it."""
+    return [{"score": s} for s in answer.score.tolist()] if answer.classes is None else answer.classes.rows()
 
 
 def _arrow(answered: Answered) -> Reply:
     key = answered.schema.key
     body = arrow.encode(answered.model, answered.version, key, answered.rows.frame.columns[key], answered.answer, answered.why)
-    return Reply(200, body, arrow.CONTENT_TYPE, {VERSION: answered.version})
+    return Reply(200, body, arrow.CONTENT_TYPE, answered.headers)

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from starlette.exceptions import HTTPException
 
 from headwater.core.errors import Retryable
 from headwater.serving.replies import Reply
@@ -76,15 +75,13 @@ def unavailable(error: Retryable, title: str = "Nothing can be answered yet") ->
     return Problem(503, "unavailable", title, next_step=f"Try again after {delay} s.", headers={"retry-after": str(delay)})
 
 
-def of_http(error: HTTPException, path: str, next_step: str) -> Problem:
-    """What Starlette's router refuses: an unknown path or a method that the path does not have."""
-    if error.status_code == 405:  # noqa: PLR2004
-        allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-        return wrong_method(path, allow)
+def unknown_path(path: str, next_step: str) -> Problem:
+    """404: the table of routes has no such path."""
     return Problem(404, "unknown-path", "There is no such path", where=shorten(path), next_step=next_step)
 
 
 def wrong_method(path: str, allow: str) -> Problem:
+    """405 with Allow."""
     return Problem(
         405, "wrong-method", "This path has no such method", where=shorten(path), expected=allow, headers={"allow": allow}
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from headwater.core.batch import Bools, Floats, Frame, Ints
 from headwater.core.errors import Fatal
 from headwater.core.schema import Schema
+from headwater.serving.classes import Classes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +36,13 @@ class Answer:
     Attributes:
         line: The line that answered.
         seq: The answer is what the fold says after the events before this `seq`; `line@seq` names it.
-        score: float64[n]; a probability for loss "log", the expected value for loss "squared".
+        score: float64[n]; a probability for loss "log", the expected value for loss "squared", of several classes the
+            probability of the one that is said.
         stored: bool[n]; true where the row was in the log and its stored vector was used.
         shares: With `explain`: for each row, feature name -> share; they and "intercept" add up to the linear
             predictor (log odds for loss "log").
+        classes: Of a line with several classes, what it says of each.
+        degraded: Why this is not the newest state's answer, but the last good one's or "no change"; "" where it is.
     """
 
     line: str
@@ -46,6 +50,8 @@ class Answer:
     score: Floats
     stored: Bools
     shares: list[dict[str, float]] | None = None
+    classes: Classes | None = None
+    degraded: str = ""
 
 
 class Unexplained(Fatal):
@@ -71,6 +77,9 @@ class Answerer(Protocol):
 
     def models(self) -> dict[str, Schema]:
         """Model name -> the schema of the stream it answers on."""
+
+    def says_classes(self, model: str) -> bool:
+        """Whether the model's label names one of several classes, and so do its answers."""
 
     def recall(self, model: str, key: Any) -> Recalled | None:
         """Answer the stored question with this key, as `answer` would and sooner; None where none waits, or none can be told.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope
 
 from headwater.core.errors import nearest
 from headwater.serving.problems import Problem
@@ -13,6 +16,37 @@ Headers = Mapping[bytes, bytes]
 
 _JSON = JSON.encode()
 _PARAMETERS = 16
+
+
+@dataclass(slots=True)
+class Call:
+    """One request whose headers were admitted.
+
+    Attributes:
+        scope: ASGI's.
+        headers: By lower-case name.
+        receive: ASGI's: gives the body, and tells when the caller leaves.
+        named: The values of its route's named segments.
+        started: When its last byte was read, by `perf_counter`.
+        body: The whole body, where its route belongs to a lane of data; else it is not read.
+    """
+
+    scope: Scope
+    headers: Headers
+    receive: Receive
+    named: Mapping[str, str]
+    started: float
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def query(self) -> bytes:
+        query: bytes = self.scope["query_string"]
+        return query
 
 
 def content_type(headers: Headers) -> str:

@@ -19,6 +19,7 @@ from msgspec import UNSET, UnsetType
 
 from headwater.core.batch import Bools, Column, Frame, Ints, column
 from headwater.core.errors import nearest
+from headwater.core.personal import pseudonym
 from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.serving.problems import Problem
 from headwater.serving.scalars import maker
@@ -90,6 +91,7 @@ class RowForm:
         self._values = attrgetter(*names) if len(names) > 1 else lambda r: (getattr(r, names[0]),)
         self._names, self._all = names, frozenset(names)
         self._key = names.index(schema.key)
+        self.has_personal_key = schema.field(schema.key).personal
         self._makers = [maker(f, repeats=f.name != schema.key) for f in schema.fields]
 
     def decode(self, body: bytes) -> One | Rows:
@@ -115,6 +117,12 @@ class RowForm:
         if key is UNSET:
             raise self._no_key("$")
         return One(self, row, values, key)
+
+    def told_keys(self, keys: Sequence[Any] | Column) -> Sequence[Any] | Column:
+        """Keys as records of answers may have them: a personal one by its hash."""
+        if not self.has_personal_key:
+            return keys
+        return [pseudonym(str(key)) for key in (keys.to_list() if isinstance(keys, Column) else keys)]
 
     def columns(self, row: Row, values: Sequence[Any]) -> Rows:
         """A single row's columns."""

@@ -23,6 +23,7 @@ from headwater.serving.gateway import Gateway
 from headwater.serving.wire import protocol
 
 _BACKLOG = 1024
+_ACCEPTING = 8
 _LEAVE_S, _LOOK_S = 2.0, 0.02  # how long connections may stay that never ask again; how often we look
 _log = structlog.stdlib.get_logger("headwater.serving")
 
@@ -107,25 +108,25 @@ def serve(
 
     Args:
         app: The gateway.
-        host: Where to listen. Other machines can reach it only where this is not a loopback address, which needs a token.
+        host: Where to listen. Other machines can reach it only where this is no loopback address; that needs keys or a token.
         port: 0 takes a free one.
         ready: Called on the server's thread once connections are accepted.
         listening: A bound socket to accept from, shared with others perhaps; None binds one.
 
     Raises:
         CannotListen: The port is in use or the address is not this machine's.
-        ConfigError: The address is not a loopback one and the gateway asks for no token.
+        ConfigError: The address is not a loopback one, and there is no key that callers must show.
     """
     if not app.is_protected and not is_loopback(host):
         raise ConfigError(
-            "a gateway that asks for no token listens on loopback addresses only", where="host", got=host,
-            next_step="Set a token, or keep 127.0.0.1 and put a proxy with authentication before it.",
+            "a gateway that asks for no key or token listens on loopback addresses only", where="host", got=host,
+            next_step="Make a key with `headwater keys add NAME --scope admin`, or keep 127.0.0.1.",
         )  # fmt: skip
     listening = listening or bind(host, port)
     limits = app.limits
     config = uvicorn.Config(
-        app, loop="uvloop", http=protocol(limits, app.at_once), ws="none", lifespan="on", interface="asgi3", backlog=_BACKLOG,
-        log_config=None, access_log=False, server_header=False, proxy_headers=False, limit_concurrency=limits.connections,
+        app, loop="uvloop", http=protocol(limits, app), ws="none", lifespan="on", interface="asgi3", backlog=_BACKLOG,
+        log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_keep_alive=round(limits.idle_s), timeout_graceful_shutdown=round(limits.grace_s),
     )  # fmt: skip
 
@@ -139,7 +140,8 @@ def serve(
 
     server = _Server(config, tell, app.stop_waiting)
     try:
-        server.run(sockets=[listening])
+        # The loop accepts one connection a round from each: with one alone, many that come at once would wait for many rounds.
+        server.run(sockets=[listening, *(listening.dup() for _ in range(_ACCEPTING - 1))])
     finally:
         listening.close()
 

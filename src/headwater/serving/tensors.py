@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from headwater.core.batch import Column, Text, column
+from headwater.core.batch import Column, Floats, Text, column
 from headwater.core.schema import FieldSpec, Kind
 from headwater.serving.problems import Problem
 
@@ -22,6 +22,7 @@ DTYPE: dict[str, np.dtype[Any]] = {
     }.items()
 }  # fmt: skip
 _INTS = {name for name in DTYPE if "INT" in name}
+Tensor = list[str] | Floats  # of an output
 TAKEN = {Kind.STR: {"BYTES"}, Kind.FLOAT: {"FP64", "FP32"} | _INTS, Kind.INT: _INTS, Kind.BOOL: {"BOOL"}}
 _INT64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _PYTHON: dict[Kind, Any] = {Kind.STR: str, Kind.FLOAT: float, Kind.INT: _INT64, Kind.BOOL: bool}
@@ -88,3 +89,11 @@ def _check_count(spec: FieldSpec, shape: Sequence[int], n: int) -> None:
 
 def _wrong_size(spec: FieldSpec, expected: str, got: str) -> Problem:
     return Problem(422, "wrong-size", "A tensor's data does not fit its shape", where=spec.name, expected=expected, got=got)
+
+
+def to_bytes(values: Tensor) -> bytes:
+    """An output in the binary extension: little-endian float64, or strings each behind its u32 length."""
+    if isinstance(values, np.ndarray):
+        return values.astype("<f8").tobytes()
+    texts = [text.encode() for text in values]
+    return b"".join(part for text in texts for part in (len(text).to_bytes(4, "little"), text))

@@ -11,28 +11,50 @@ write instead of two, which together cost as much as the answer (decision 0013).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from headwater.serving.limits import Limits
 from headwater.serving.replies import Reply
 
 Pairs = list[tuple[bytes, bytes]]
-AtOnce = Callable[[str, bytes, Pairs, bytes], Reply]  # path, query, headers, body
 SHORT_WAY = b"/predict/"
 _PATIENCE_S = 0.2
 
 _LEAST_BYTES = 64 << 10  # of an answer, to be taken in each `write_s`
 
 
+class Desk(Protocol):
+    """The gateway, as far as a connection knows it.
+
+    Attributes:
+        slow: Paths that never take the short way.
+    """
+
+    @property
+    def slow(self) -> frozenset[bytes]: ...
+
+    def at_once(self, path: str, query: bytes, pairs: Pairs, body: bytes) -> Reply:
+        """Answer a call of `SHORT_WAY` whose body is there; whatever goes wrong, it returns a reply."""
+
+    def is_late(self) -> bool:
+        """Whether so much was answered at once that the others' turn has come."""
+
+    async def crowded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer in place of the gateway where there are too many connections."""
+
+    def is_operators(self, path: str) -> bool:
+        """Whether a request for this path is answered however many connections there are."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Closes a connection whose head is too long (431) or too slow (no answer: there is no request yet), or not read from."""
 
     limits = Limits()
-    at_once: AtOnce
+    desk: Desk
     is_leaving = False  # of the class: all connections end after their next answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -71,9 +93,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_short():
             self._body = []
         else:
-            super().on_headers_complete()
+            self._start()
             if self.is_leaving:
                 self.cycle.keep_alive = False
+
+    def _start(self) -> None:
+        """Hand a request to the gateway, or to whoever refuses it where there are too many connections."""
+        if self._is_crowded() and not self.desk.is_operators(self.url.partition(b"?")[0].decode("latin-1")):
+            ours, self.app = self.app, cast("Any", self.desk.crowded)
+            super().on_headers_complete()
+            self.app = ours
+        else:
+            super().on_headers_complete()
+
+    def _is_crowded(self) -> bool:
+        return max(len(self.connections), len(self.tasks)) > self.limits.connections
 
     def on_body(self, body: bytes) -> None:
         if self._body is None:
@@ -104,7 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Let the ASGI app read the rest of a body that keeps us waiting: it has a deadline for that."""
         if self._body is not None:
             parts = self._taken()
-            super().on_headers_complete()
+            self._start()
             for part in parts:
                 super().on_body(part)
 
@@ -112,9 +146,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether a call may take the short way: nothing before it waits, and nothing about it is out of the ordinary."""
         if not self.url.startswith(SHORT_WAY) or self.parser.get_method() != b"POST" or self.expect_100_continue:
             return False
+        if self.desk.slow and self.url.partition(b"?")[0] in self.desk.slow:
+            return False
         if self.pipeline or not (self.cycle is None or self.cycle.response_complete) or self.flow.write_paused:
             return False
-        if max(len(self.connections), len(self.tasks)) >= (self.limit_concurrency or self.limits.connections):
+        if self._is_crowded() or self.desk.is_late():
             return False
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
@@ -127,7 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _answer(self, body: bytes) -> None:
         url = httptools.parse_url(self.url)
-        reply = self.at_once(url.path.decode("ascii"), url.query or b"", self.headers, body)
+        reply = self.desk.at_once(url.path.decode("ascii"), url.query or b"", self.headers, body)
         head = [STATUS_LINE[reply.status]]
         for name, value in (*self.server_state.default_headers, *reply.pairs()):
             head += (name, b": ", value, b"\r\n")
@@ -184,12 +220,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def protocol(limits: Limits, at_once: AtOnce) -> type[asyncio.Protocol]:
-    """The protocol class with these limits, as uvicorn's `http` option takes it.
-
-    Args:
-        limits: Bounds.
-        at_once: Answers a call of `SHORT_WAY` whose body is there; whatever goes wrong, it returns a reply.
-    """
-    made: Any = type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "at_once": staticmethod(at_once)})
+def protocol(limits: Limits, desk: Desk) -> type[asyncio.Protocol]:
+    """The protocol class with these limits, as uvicorn's `http` option takes it."""
+    made: Any = type("BoundedProtocol", (BoundedProtocol,), {"limits": limits, "desk": desk})
     return cast("type[asyncio.Protocol]", made)

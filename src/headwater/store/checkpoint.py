@@ -22,12 +22,15 @@ import numpy as np
 from headwater.core.batch import Ints
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
+from headwater.log.environment import is_full
 from headwater.store import deltas
 from headwater.store.deltas import BLOCK_BYTES, Layers, block_key, rows_in
+from headwater.store.sealed import sealed, unsealed
 
-FORMAT = 2
+FORMAT = 3  # of the saves that are written; 2 had no checksums
+_READABLE = (2, FORMAT)
 _MAP_BYTES = 1 << 36
-_LAYERS = b"layers"
+_META, _LAYERS = b"meta", b"layers"
 
 Array = np.ndarray[Any, Any]
 
@@ -168,13 +171,12 @@ class Checkpoints:
 
         Raises:
             WrongState: It was made by another app or a newer format.
-            CorruptData: A part is missing or has the wrong size.
+            CorruptData: A part is missing, has the wrong size, or was altered.
         """
         with self._env.begin() as txn:
-            found = txn.get(b"meta")
-            if found is None:
+            meta = _meta(txn)
+            if meta is None:
                 return None
-            meta = _decode(found)
             _check(meta, app)
             arrays = {name: self._array(txn, name, spec) for name, spec in meta.arrays.items()}
             for name, layers in _layers(txn).items():
@@ -206,21 +208,25 @@ class Checkpoints:
         try:
             with self._env.begin(write=True) as txn:
                 for key, value in save.blocks:
-                    txn.put(key, value, db=self._blocks)
+                    txn.put(key, sealed(key, value), db=self._blocks)
                 layers = _layers(txn)
                 for rows in save.changed:
                     mine = layers.setdefault(rows.array, Layers(rows.dtype, rows.shape))
                     mine.shape = rows.shape
                     deltas.append(txn, self._blocks, mine, rows.array, rows.at, rows.rows)
-                txn.put(_LAYERS, _encode(layers))
+                _put(txn, _LAYERS, _encode(layers))
                 crashpoint("checkpoint.blocks_put")
                 for stream, key, value in save.outbox:
-                    txn.put(stream.encode() + b"\0" + key, value)
-                txn.put(b"meta", _encode(save.meta))
+                    _put(txn, stream.encode() + b"\0" + key, value)
+                _put(txn, _META, _encode(save.meta))
                 crashpoint("checkpoint.put")
             crashpoint("checkpoint.committed")
-        except (lmdb.DiskError, lmdb.MapFullError) as error:
-            raise DiskFull("the checkpoint cannot be written", where="state", next_step="Free disk space.") from error
+        except lmdb.Error as error:
+            if not is_full(error):
+                raise
+            raise DiskFull(
+                "the checkpoint cannot be written", where="state", got=str(error), next_step="Free disk space."
+            ) from error
         if self._merging is None and any(found.should_merge for found in layers.values()):
             self._merging = self._merge(layers)
             self._later()
@@ -234,8 +240,12 @@ class Checkpoints:
         assert self._merging is not None
         try:
             next(self._merging)
-        except (StopIteration, lmdb.DiskError, lmdb.MapFullError):  # done; or a later save begins again
+        except StopIteration:
             self._merging = None
+        except lmdb.Error as error:
+            if not is_full(error):
+                raise
+            self._merging = None  # a later save begins again
         else:
             self._later()
 
@@ -252,17 +262,22 @@ class Checkpoints:
             with self._env.begin(write=True) as txn:
                 now = _layers(txn)
                 deltas.merged(txn, self._blocks, now[name], old, name)
-                txn.put(_LAYERS, _encode(now))
+                _put(txn, _LAYERS, _encode(now))
                 crashpoint("checkpoint.merged")
             yield
 
     def outbox(self, stream: str, since: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """(key, bytes) of a stream's rows in key order, from the first key >= since."""
+        """(key, bytes) of a stream's rows in key order, from the first key >= since.
+
+        Raises:
+            CorruptData: One was altered.
+        """
         prefix = stream.encode() + b"\0"
         with self._env.begin() as txn, txn.cursor() as cursor:
             found = cursor.set_range(prefix + since)
             while found and cursor.key().startswith(prefix):
-                yield cursor.key()[len(prefix) :], cursor.value()
+                key = cursor.key()
+                yield key[len(prefix) :], bytes(unsealed(key, cursor.value(), f"state, a row of {stream}"))
                 found = cursor.next()
 
     def trim(self, stream: str, keep: int) -> None:
@@ -294,8 +309,8 @@ class Checkpoints:
     def seq(self) -> int:
         """The next place in the log of the last save."""
         with self._env.begin() as txn:
-            found = txn.get(b"meta")
-        return _decode(found).seq if found else 0
+            meta = _meta(txn)
+        return meta.seq if meta else 0
 
     def close(self) -> None:
         self._is_closed = True
@@ -305,9 +320,18 @@ class Checkpoints:
         self._env.close()
 
 
+def _put(txn: lmdb.Transaction, key: bytes, value: bytes) -> None:
+    txn.put(key, sealed(key, value))
+
+
+def _meta(txn: lmdb.Transaction) -> SavedMeta | None:
+    found = txn.get(_META)
+    return None if found is None else _decode(unsealed(_META, found, "state, its header"))
+
+
 def _layers(txn: lmdb.Transaction) -> dict[str, Layers]:
     found = txn.get(_LAYERS)
-    return _decode_layers(found) if found else {}
+    return _decode_layers(unsealed(_LAYERS, found, "state, its layers")) if found else {}
 
 
 def _unreadable(path: Path, error: lmdb.Error) -> CorruptData:
@@ -318,9 +342,9 @@ def _unreadable(path: Path, error: lmdb.Error) -> CorruptData:
 
 
 def _check(meta: SavedMeta, app: str) -> None:
-    if meta.format != FORMAT:
+    if meta.format not in _READABLE:
         raise WrongState(
-            "the state has another format", where="state", expected=f"format {FORMAT}", got=f"format {meta.format}",
+            "the state has another format", where="state", expected=f"format {FORMAT} or before", got=f"format {meta.format}",
             next_step="Use the Headwater that wrote it.",
         )  # fmt: skip
     if meta.app != app:

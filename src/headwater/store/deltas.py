@@ -17,6 +17,7 @@ import numpy as np
 
 from headwater.core.batch import Ints
 from headwater.core.errors import CorruptData
+from headwater.store.sealed import sealed, unsealed
 
 BLOCK_BYTES = 32_768
 _PIECE_BYTES, _SLICE_BYTES = 1 << 18, 1 << 25
@@ -95,7 +96,8 @@ def append(txn: lmdb.Transaction, db: Any, layers: Layers, name: str, at: Ints, 
     delta = Written(layers.next_number, at.size, rows_in(_PIECE_BYTES, layers.row_bytes + 8))
     for piece in range(delta.n_pieces):
         part = slice(piece * delta.rows_per_piece, (piece + 1) * delta.rows_per_piece)
-        txn.put(delta.key(name, piece), at[part].tobytes() + rows[part].tobytes(), db=db)
+        key = delta.key(name, piece)
+        txn.put(key, sealed(key, at[part].tobytes() + rows[part].tobytes()), db=db)
     layers.deltas.append(delta)
     layers.next_number += 1
 
@@ -104,7 +106,7 @@ def load(txn: lmdb.Transaction, db: Any, layers: Layers, name: str) -> Array:
     """The array, whole.
 
     Raises:
-        CorruptData: A part is missing or has the wrong size.
+        CorruptData: A part is missing, has the wrong size, or was altered.
     """
     out = np.zeros(layers.shape, np.dtype(layers.dtype))
     _lay(txn, db, layers, name, out, 0)
@@ -116,21 +118,23 @@ def _lay(txn: lmdb.Transaction, db: Any, layers: Layers, name: str, out: Array, 
     per, last = layers.rows_per_block, min(first + out.shape[0], layers.base_rows)
     for start in range(first, last, per):
         part = out[start - first : min(start + per, last) - first]
-        value = _got(txn.get(block_key(name, start // per), db=db), f"{name}[{start // per}]", part.nbytes)
+        value = _got(txn, db, block_key(name, start // per), f"{name}[{start // per}]", part.nbytes)
         part[...] = np.frombuffer(value, out.dtype, part.size).reshape(part.shape)
     for delta in layers.deltas:
         for piece in range(delta.n_pieces):
             n = min(delta.rows_per_piece, delta.n - piece * delta.rows_per_piece)
             what = f"{name}, delta {delta.number}[{piece}]"
-            value = _got(txn.get(delta.key(name, piece), db=db), what, n * (8 + layers.row_bytes))
+            value = _got(txn, db, delta.key(name, piece), what, n * (8 + layers.row_bytes))
             at = np.frombuffer(value, np.int64, n)
             inside = slice(*np.searchsorted(at, (first, first + out.shape[0])).tolist())
             if inside.start < inside.stop:
-                rows = np.frombuffer(value, out.dtype, offset=8 * n).reshape(n, *layers.shape[1:])
+                rows = np.frombuffer(value[8 * n : n * (8 + layers.row_bytes)], out.dtype).reshape(n, *layers.shape[1:])
                 out[at[inside] - first] = rows[inside]
 
 
-def _got(value: Any, where: str, expected: int) -> Any:
+def _got(txn: lmdb.Transaction, db: Any, key: bytes, where: str, expected: int) -> Any:
+    stored = txn.get(key, db=db)
+    value = None if stored is None else unsealed(key, stored, where)
     if value is None or len(value) < expected:
         raise CorruptData(
             "a part of the state is missing", where=where, expected=f"{expected} bytes",
@@ -152,7 +156,8 @@ def merge(txn: lmdb.Transaction, db: Any, layers: Layers, name: str, rows: slice
     _lay(txn, db, layers, name, out, rows.start)
     per = layers.rows_per_block
     for start in range(0, out.shape[0], per):
-        txn.put(block_key(name, (rows.start + start) // per), out[start : start + per].tobytes(), db=db)
+        key = block_key(name, (rows.start + start) // per)
+        txn.put(key, sealed(key, out[start : start + per].tobytes()), db=db)
 
 
 def merged(txn: lmdb.Transaction, db: Any, now: Layers, old: Layers, name: str) -> None:

@@ -8,6 +8,7 @@ at least once: after a restart the same rows may be in two files, cut elsewhere,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import pyarrow.parquet as pq
 
 from headwater.core.batch import Bools, Ints
 from headwater.core.duration import parse_ms
-from headwater.core.errors import Fatal, WrongState, nearest
+from headwater.core.errors import CorruptData, Fatal, WrongState, nearest
+from headwater.core.files import replace_durably, sync_folder
 
 _DAY_MS = 86_400_000
 _UTC_MS = pa.timestamp("ms", "UTC")
@@ -58,7 +60,7 @@ class History:
                 raise Fatal("rows of a history have no such column", where=str(self.folder), expected=name,
                             got=", ".join(rows.column_names))  # fmt: skip
         rows = rows.set_column(rows.column_names.index("time"), "time", rows["time"].cast(_UTC_MS))
-        there = next((pq.read_schema(path) for _, path in self._files()), rows.schema)
+        there = next((_schema(path) for _, path in self._files()), rows.schema)
         if not there.equals(rows.schema):
             raise WrongState("these rows have other columns than the history", where=str(self.folder),
                              expected=_spelled(there), got=_spelled(rows.schema),
@@ -68,9 +70,10 @@ class History:
     def _write(self, rows: pa.Table, day: str, name: str) -> None:
         folder = self.folder / f"day={day}"
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{name}.tmp"
-        pq.write_table(rows, temporary, compression="zstd")
-        temporary.replace(folder / name)  # whole under its name, or not there
+        whole = pa.BufferOutputStream()
+        pq.write_table(rows, whole, compression="zstd", write_page_checksum=True)
+        replace_durably(folder / name, whole.getvalue().to_pybytes())
+        sync_folder(self.folder)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         for path in sorted(self.folder.glob("day=*/*.parquet")):
@@ -81,14 +84,15 @@ class History:
 
         Raises:
             WrongState: Nothing is kept here.
+        CorruptData: A file is not what was written.
         """
         low = "" if first_ms is None else _day(first_ms // _DAY_MS)
         high = "~" if last_ms is None else _day(last_ms // _DAY_MS)
         files = list(self._files())
         if not files:
             raise WrongState("no history is kept here", where=str(self.folder), next_step="Check the folder.")
-        parts = [pq.read_table(path, partitioning=None) for day, path in files if low <= day <= high]
-        rows = pa.concat_tables(parts) if parts else pq.read_schema(files[0][1]).empty_table()
+        parts = [_table(path) for day, path in files if low <= day <= high]
+        rows = pa.concat_tables(parts) if parts else _schema(files[0][1]).empty_table()
         times = _millis(rows["time"])
         _, first = np.unique(rows["seq"].to_numpy(), return_index=True)  # ascending seq, one of each
         kept = first[_within(times[first], first_ms, last_ms)]
@@ -127,6 +131,29 @@ class History:
                 shown = _PREFIX + name if name in questions.column_names else name
                 questions = questions.append_column(shown, rows[name].take(at))
         return questions
+
+
+def _table(path: Path) -> pa.Table:
+    with _whole(path):
+        return pq.read_table(path, partitioning=None, page_checksum_verification=True)
+
+
+def _schema(path: Path) -> pa.Schema:
+    with _whole(path):
+        return pq.read_schema(path)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Name a file that Arrow cannot read; a file that is not there, or not ours to open, stays what it is."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        step = "Nothing was deleted. Restore it from a copy, or move it away: its rows are missing then."
+        raise CorruptData("a file of the history was altered or cut short", where=str(path), got=str(error)[:200],
+                          next_step=step) from error  # fmt: skip
 
 
 def _newest_before(entities: tuple[Ints, Ints], times: Ints, asked: Ints) -> Ints:

@@ -22,6 +22,7 @@ import numpy as np
 from headwater.core.batch import Floats
 from headwater.core.errors import DiskFull, Retryable
 from headwater.core.hashing import Hashes
+from headwater.log.environment import is_full
 
 _META = b"m"
 _MAP_BYTES = 1 << 36  # address space, not disk
@@ -50,6 +51,7 @@ _STATUS = b"s"
 
 
 _name = struct.Struct(">cHQ").pack
+CLASS_ROW = b"h"
 
 
 def entity_key(table: int, key: int) -> bytes:
@@ -62,8 +64,18 @@ def question_key(model: int, key: int) -> bytes:
     return _name(b"q", model, key)
 
 
+def class_row_key(model: int, row: int) -> bytes:
+    """Where a row of hashed weights, one for each class, is."""
+    return _name(CLASS_ROW, model, row)
+
+
 def weights_key(line: str) -> bytes:
     return b"w" + line.encode()
+
+
+def outcomes_key(line: str) -> bytes:
+    """Where the outcomes that "no change" is made of are: float64[3, 2]."""
+    return b"n" + line.encode()
 
 
 def _open(path: Path, *, readonly: bool) -> lmdb.Environment:
@@ -119,8 +131,12 @@ class ViewWriter:
                 if status is not None:
                     txn.put(_STATUS, status)
                 txn.put(_META, _encode(meta))
-        except (lmdb.DiskError, lmdb.MapFullError) as error:
-            raise DiskFull("the online view cannot be written", where="view", next_step="Free disk space.") from error
+        except lmdb.Error as error:
+            if not is_full(error):
+                raise
+            raise DiskFull(
+                "the online view cannot be written", where="view", got=str(error), next_step="Free disk space."
+            ) from error
 
     def close(self) -> None:
         self._env.close()

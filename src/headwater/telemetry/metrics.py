@@ -40,6 +40,12 @@ TABLE = (
     Spec("headwater_events", Counter, "Rows that reached the log or the dead letters, by verdict.", ("stream", "verdict")),
     Spec("headwater_predictions", Counter, "Rows answered.", ("model", "stored")),
     Spec("headwater_nonfinite_scores", Counter, "Answers withheld because a score was not finite.", ("model",)),
+    Spec(
+        "headwater_degraded",
+        Counter,
+        "Rows answered by a model's last good state or by no change, since it failed.",
+        ("model",),
+    ),
     Spec("headwater_record_pending", Gauge, "Predicted rows waiting to be appended as events."),
     Spec("headwater_record_lost", Counter, "Predicted rows that could not be appended as events.", ("reason",)),
     Spec("headwater_decisions_pending", Gauge, "Decision records waiting to be stored."),
@@ -66,7 +72,14 @@ CONSUMER_TABLE = {
 }
 """Of each consumer; the part after `headwater_consumer_` is the name in its status."""
 
+GUARDED_TABLE = {
+    "headwater_model_failing": "1 while a model that runs in a process of its own is not asked, since it failed.",
+    "headwater_model_opened": "How often a model's breaker has opened.",
+}
+"""Of each model in the event lane."""
+
 Consumers = Callable[[], list[dict[str, Any]]]
+Guarded = Callable[[], dict[str, dict[str, Any]]]
 
 
 def numbers(status: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -87,6 +100,7 @@ class Metrics:
     events: Counter
     predictions: Counter
     nonfinite_scores: Counter
+    degraded: Counter
     record_pending: Gauge
     record_lost: Counter
     decisions_pending: Gauge
@@ -107,6 +121,10 @@ class Metrics:
     def follow_consumers(self, consumers: Consumers) -> None:
         """Ask for the consumers' progress at every scrape."""
         self.registry.register(_Consumers(consumers))
+
+    def follow_guarded(self, guarded: Guarded) -> None:
+        """Ask for the breakers' states at every scrape."""
+        self.registry.register(_Guarded(guarded))
 
     def page(self, accept: str = "") -> tuple[bytes, str]:
         """The metrics page and its content type: Prometheus text, or OpenMetrics where `accept` asks for it."""
@@ -159,6 +177,23 @@ class _Learner(Collector):
                 break
             family.add_metric([path], number)
         yield family
+
+
+class _Guarded(Collector):
+    def __init__(self, guarded: Guarded) -> None:
+        self._guarded = guarded
+
+    def describe(self) -> Iterable[Metric]:
+        """No call at registration, as above."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        failing, opened = (GaugeMetricFamily(name, says, labels=["model"]) for name, says in GUARDED_TABLE.items())
+        for model, said in self._guarded().items():
+            failing.add_metric([model], float(said["breaker"] != "closed"))
+            opened.add_metric([model], float(said["opened"]))
+        yield failing
+        yield opened
 
 
 class _Consumers(Collector):
