@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         words,
         zscore,
     )
+    from headwater.features.limits import Guard, Limits
     from headwater.following.envelope import Envelope, Notice
     from headwater.learning.classes import Softmax
     from headwater.learning.fast_lane import Fast
@@ -50,14 +51,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ADWIN", "DDM", "KSWIN", "NEGATIVE", "PAGE_HINKLEY", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope",
-    "Event", "Expr", "Fast", "Fatal", "Field", "HeadwaterError", "LightGBM", "Linear", "Model", "Notice", "Planner",
-    "Publish", "Retryable", "River", "SklearnPartialFit", "Softmax", "category", "count", "day", "distinct", "every",
+    "Event", "Expr", "Fast", "Fatal", "Field", "Guard", "HeadwaterError", "LightGBM", "Limits", "Linear", "Model", "Notice",
+    "Planner", "Publish", "Retryable", "River", "SklearnPartialFit", "Softmax", "category", "count", "day", "distinct", "every",
     "every_labels", "ewma", "ewma_variance", "hour", "label", "last", "manual", "max", "mean", "metric", "min", "on_drift",
     "once", "since", "sum", "variance", "weekday", "when", "words", "zscore",
 ]  # fmt: skip
 
 _HOMES = (
     "planning.declaring", "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
+    "features.limits",
     "following.envelope", "learning.linear", "learning.classes", "learning.river", "learning.sklearn", "learning.lightgbm",
     "learning.fast_lane",
 )  # fmt: skip

@@ -20,6 +20,7 @@ from headwater.core.expressions import STANDS_FOR, Expr, FieldRef, Op, check, is
 from headwater.core.schema import Kind, Schema
 from headwater.evaluation.labels import Label, Missing
 from headwater.features.aggregates import ewma, last
+from headwater.features.limits import Guard
 from headwater.features.memories import Aggregate, Category, Feature, Numeric
 from headwater.features.plan import Plan, Planner
 from headwater.following.declaring import Consuming
@@ -98,6 +99,7 @@ class Model:
         versions: When the live line is registered as a version.
         twins: Name -> when that twin is given the live weights. Twins are judged beside the line, and cost one dot
             product a question.
+        guard: Looks at each question's features before the model does; None: nobody does.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Model:
     baseline_at: FieldRef[Any] | tuple[FieldRef[Any], ...] | None = None
     versions: Publish = field(default_factory=lambda: every("1d"))
     twins: dict[str, Publish] = field(default_factory=dict)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a model's name")
@@ -132,6 +135,7 @@ class Model:
                 expected=f"label(on=<field of {self.on.schema.stream}>)", got=self.label.on.text(),
             )  # fmt: skip
         _check_label(self)
+        _check_guard(self)
         self._baseline = last(self.outcome, by=self.baseline_by, at=self.baseline_at)
         if isinstance(self.learner, Fast) and self.learner.lags:
             lags = _lags(self)
@@ -171,6 +175,12 @@ class Model:
         return ["live", *self.twins, "no_change"]
 
     @property
+    def labels_itself(self) -> bool:
+        """Whether a question is an outcome too, and the one that its "no change" repeats: it is judged before it is asked."""
+        same = self.baseline.at is None or [f.text() for f in self.baseline.at] == list(self.baseline.keeper.by)
+        return same and owner(self.label.value).schema.stream == self.schema.stream
+
+    @property
     def n_scores(self) -> int:
         """Floats of a waiting question that say what experts said: a score each, or a class each and probabilities of all."""
         return len(self.experts) * (1 + self.learner.width if isinstance(self.learner, Softmax) else 1)
@@ -180,11 +190,12 @@ class Model:
         label = self.label
         numbers = [f.name if isinstance(f, Numeric) else _spelled(f) for f in self.numbers]
         baseline = [str(self.baseline.keeper), *(f.text() for f in self.baseline.at or ())]
+        guard = {} if self.guard is None else {"guard": self.guard.describe()}
         return {
             "name": self.name, "on": self.schema.stream, "numbers": numbers, "categories": [c.name for c in self.categories],
             "label": [label.value.text(), label.join.text(), label.on.text(), label.within_ms, label.missing.value],
             "learner": self.learner.describe(), "baseline": baseline,
-            "versions": self.versions.describe(), "twins": {n: p.describe() for n, p in self.twins.items()},
+            "versions": self.versions.describe(), "twins": {n: p.describe() for n, p in self.twins.items()}, **guard,
         }  # fmt: skip
 
 
@@ -206,7 +217,9 @@ def _spelled(f: Aggregate) -> str:
 
 def _check_parts(model: Model) -> None:
     """Refuse parts of a model that are something else than they should be."""
-    parts = {"label": (model.label, Label, "hw.label(...)"),
+    parts: dict[str, tuple[object, Any, str]] = {
+             "guard": (model.guard, Guard | None, "hw.Guard(...), or None"),
+             "label": (model.label, Label, "hw.label(...)"),
              "learner": (model.learner, Linear | Softmax | LearnerSpec, "hw.Linear(...), hw.Softmax(...) or another learner"),
              "versions": (model.versions, Publish, "hw.every(...), hw.every_labels(...) or hw.once(...)")}  # fmt: skip
     parts |= {f"twins[{name!r}]": (rule, Publish, parts["versions"][2]) for name, rule in model.twins.items()}
@@ -250,6 +263,18 @@ def _check_label(model: Model) -> None:
         raise DeclarationError(
             "a missing label names no class", where=f"{model.name}: hw.label.missing", expected="hw.UNKNOWN", got="hw.NEGATIVE"
         )
+
+
+def _check_guard(model: Model) -> None:
+    """Refuse limits of what is no feature, and a guard before a learner that has no "no change" in numbers to abstain by."""
+    if model.guard is None:
+        return
+    if isinstance(model.learner, Softmax):
+        raise DeclarationError(
+            "a model of several classes cannot be guarded", where=model.name, expected="a label that is yes/no or a number",
+            got="guard=hw.Guard(...) with hw.Softmax", next_step="Leave the guard out.",
+        )  # fmt: skip
+    model.guard.named([f.name for f in model.features if not isinstance(f, Expr | list)], model.name)
 
 
 def _check_name(name: str, what: str) -> None:

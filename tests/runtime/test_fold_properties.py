@@ -116,6 +116,20 @@ def learners(draw, loss):
     )
 
 
+ACTIONS = ["impute", "clip", "drop", "abstain", "quarantine"]
+
+
+@st.composite
+def guards(draw):
+    """None, or one that learns so quickly that a few events are enough for bursts."""
+    if draw(st.booleans()):
+        return None
+    action = draw(st.sampled_from(ACTIONS))
+    otherwise = hw.Limits(settle=draw(st.integers(1, 6)), stuck=draw(st.sampled_from([None, 3])), step=1.6, action=action)
+    together = draw(st.sampled_from(["impute", "abstain", "quarantine"]))
+    return hw.Guard({}, otherwise, together=together, warm_up=draw(st.integers(1, 5)), quiet=draw(st.integers(1, 4)))
+
+
 @st.composite
 def models(draw, name):
     itself, loss = draw(st.booleans()), draw(st.sampled_from(["log", "squared", "quantile", "classes"]))
@@ -141,6 +155,7 @@ def models(draw, name):
         learner=learner,
         versions=draw(st.sampled_from(RULES)),
         twins=twins,
+        guard=draw(guards()),
         baseline_by=by,
     )
 

@@ -130,6 +130,8 @@ def _show(answers: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> N
 
 
 def _remark(prediction: Mapping[str, Any]) -> str:
+    if guarded := prediction.get("guarded"):
+        return "guarded: " + "; ".join(f"{name} {what}" for name, what in guarded.items())
     if prediction["stored"]:
         return "from the vector stored when it was asked first"
     return f"not recorded: {prediction['why']}" if "why" in prediction else ""

@@ -9,7 +9,10 @@ In the event lane (`learning.protocol`) the caller scores: `given` holds the sco
 walk also stops before a question that has none yet, and before the first event after a block of labels is full. A label does
 not teach the line: its vector is handed on behind the judged row.
 
-A pending row: time, seq, label (NaN: none yet), baseline value, scores of live, twins, no change; numbers; category rows.
+A guarded question may have to abstain (`features.guarding`): everybody says "no change", and its label teaches nobody.
+
+A pending row: time, seq, label (NaN: none yet), baseline value, scores of live, twins, no change; numbers; category rows; and,
+where the model has a guard, what became of the question.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.compiled import inline, kernel
 from headwater.core.hashing import Hashes
 from headwater.evaluation.metrics import LAST_PANE, YES, judge
+from headwater.features.guarding import ASKED, QUARANTINED
 from headwater.learning.kernels import BLOCKED, REFUSED, SQUARED, TAU, is_label, is_number, learn, link, predictor
 
 TIME, SEQ, LABEL, BASE, SCORES = range(5)
@@ -129,6 +133,9 @@ def _settle(
     out = judged[n_judged]
     out[J_SEQ], out[J_TIME], out[J_LABEL], out[J_KIND], out[J_BY] = row[SEQ], row[TIME], y, kind, by
     out[J_SCORES : J_SCORES + e] = row[SCORES : SCORES + e]
+    if row.size > SCORES + e + d + c.size and row[row.size - 1] != ASKED:
+        out[J_SCORES + e :] = np.inf  # no example for a learner of the event lane
+        return n_judged + 1
     if out.size > J_SCORES + e:
         _enlist(row[SCORES + e :], out[J_SCORES + e :], learnt)
         return n_judged + 1
@@ -146,7 +153,7 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
     on_keys: Hashes, label_keys: Hashes, ys: Floats, weights: Floats, squares: Floats, stats: Floats, twins: Floats,
     twin_stats: Floats, learnt: Ints, params: Floats, rows: Floats, known: Hashes, index: Ints, dirty: Bytes,
     table: Floats, sums: Floats, hist: Ints, panes: Floats, pane_hist: Ints, ints: Ints, alarms: Ints, horizon: Ints,
-    judged: Floats, done: Ints, given: Floats,
+    judged: Floats, done: Ints, given: Floats, fates: Bytes,
 ) -> int:  # fmt: skip
     """Walk rows start .. n of a batch; returns the row before which it stopped, n if at the end.
 
@@ -166,6 +173,7 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
         judged: float64[room, 5 + experts], written from done[0] on; in the event lane each row's vector follows.
         done: int64[1], rows of judged written so far.
         given: float64[n, 1 + twins], scores of the event lane, NaN where there is none yet; no rows for a compiled line.
+        fates: uint8[n], what the guard makes of each question; empty where there is none.
     """
     d, e, n = xs.shape[1], twins.shape[0] + 2, stream.size
     capacity = rows.shape[0]
@@ -220,6 +228,8 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
                 dirty[r] = 3
                 ints[HEAD] = (r + 1) % capacity
                 ints[SIZE] -= 1
+            if fates.size > 0 and fates[i] == QUARANTINED:
+                continue
             r = (ints[HEAD] + ints[SIZE]) % capacity
             row = rows[r]
             row[TIME], row[SEQ], row[LABEL], row[BASE] = float(time[i]), float(seq0 + i), np.nan, bases[i]
@@ -231,6 +241,10 @@ def fold_model(  # noqa: C901, PLR0912, PLR0915, D417 - one walk over a batch; t
                 for t in range(twins.shape[0]):
                     row[SCORES + 1 + t] = link(predictor(i, twins[t], twin_stats[t], xs, cs, params, z), params[SQUARED])
             row[SCORES + e - 1] = _no_change(table, bases[i], params[SQUARED])
+            if fates.size > 0:
+                row[row.size - 1] = fates[i]
+                if fates[i] != ASKED:
+                    row[SCORES : SCORES + e] = row[SCORES + e - 1]
             for j in range(d):
                 row[SCORES + e + j] = xs[i, j]
             for j in range(cs.shape[1]):

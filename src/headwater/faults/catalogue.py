@@ -21,6 +21,7 @@ from headwater.faults.schedule import Fault
 from headwater.faults.secrets import Secrets
 from headwater.faults.signals import KilledProcess, Paused
 from headwater.faults.starving import Full, Starved, SyncFails
+from headwater.faults.values import Bursts, WrongValues
 
 
 def all_faults() -> list[Fault]:
@@ -32,6 +33,8 @@ def all_faults() -> list[Fault]:
         Resent(),
         OutOfOrder(),
         Poison(),
+        WrongValues(),
+        Bursts(),
         Labels(),
         Lies(),
         Feedback(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,14 +70,7 @@ class Checkpointer:
         save = Save(meta)
         for name, array, changed in arrays_of(fold):
             self._differ.add(save, name, array, changed)
-        at = fold.seq.to_bytes(8, "big")
-        for model, parts in self._judged.items():
-            save.outbox.append((f"{JUDGED}.{model}", at, np.concatenate(parts).tobytes()))
-        for model, parts in self._examples.items():
-            save.outbox.append((f"{EXAMPLES}.{model}", at, np.concatenate(parts).tobytes()))
-        save.outbox += more
-        if self._late:
-            save.outbox.append((LATE, at, np.array(self._late, np.int64).tobytes()))
+        save.outbox = [*self._leaving(), *more]
         self._judged, self._examples, self._late, self.seq = {}, {}, [], fold.seq
         self._last = save
         self._store.save(save)
@@ -89,6 +82,15 @@ class Checkpointer:
             for model, window_bytes in window_bytes_of(fold.app).items():
                 self._store.trim_bytes(f"{EXAMPLES}.{model}", window_bytes)
         return True
+
+    def _leaving(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """What was gathered, as rows of the outbox."""
+        at = self._fold.seq.to_bytes(8, "big")
+        for kind, gathered in ((JUDGED, self._judged), (EXAMPLES, self._examples)):
+            for model, parts in gathered.items():
+                yield f"{kind}.{model}", at, np.concatenate(parts).tobytes()
+        if self._late:
+            yield LATE, at, np.array(self._late, np.int64).tobytes()
 
     def _settled(self) -> bool:
         try:

@@ -134,6 +134,11 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended by itself, and said that all is well."""
+        return self.process is not None and self.process.returncode == 0
+
     def kill(self) -> None:
         """End it at once, with what it forked."""
         self.is_leaving = True

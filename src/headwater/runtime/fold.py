@@ -16,6 +16,7 @@ from headwater.app import App
 from headwater.core.batch import Batch, Column, Floats, Frame, Text, column
 from headwater.core.schema import FieldSpec, Kind, Schema
 from headwater.features.engine import Bound, Engine, bind
+from headwater.features.guard import Burst
 from headwater.features.watermarks import Watermarks
 from headwater.learning.protocol import BlockLearner
 from headwater.log.control import ControlEvent, control_events
@@ -39,6 +40,7 @@ class Effects:
         features: Each question's features, where the fold tells them.
         examples: For each model with a slow part, the blocks that were learnt; see `lane`.
         points: Decision points that were passed: (model, point).
+        bursts: Failures that models' guards saw begin or end, in order.
         stopped: Models that failed, of which the log must be told before anything else is kept of this step.
     """
 
@@ -48,6 +50,7 @@ class Effects:
     features: list[FeatureRows] = field(default_factory=list)
     examples: dict[str, list[Floats]] = field(default_factory=dict)
     points: list[tuple[str, Point]] = field(default_factory=list)
+    bursts: list[Burst] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
 
@@ -136,6 +139,7 @@ class Fold:
             effects.points += [(name, point) for point in points]
         self.seq = chunk.seq + chunk.batch.n
         effects.due.sort(key=lambda due: due.seq)  # models take turns; the order must not depend on the batch
+        effects.bursts.sort(key=lambda burst: burst.seq)
         return effects
 
     def _events(self, batch: Batch, start: int, stop: int, effects: Effects) -> None:
@@ -158,6 +162,9 @@ class Fold:
         for name, model in self.models.items():
             judged = model.step(bound, evaluated, features, effects.due)
             before = self._spent(name, before)
+            if model.bursts:
+                effects.bursts += model.bursts
+                model.bursts = []
             if isinstance(model.learner, LaneState) and (failed := model.learner.stops.failed):
                 effects.stopped += [Stopped(name, recipe_of(model.model), stop, reason) for stop, reason in failed]
                 failed.clear()

@@ -52,12 +52,14 @@ def run_gateway(
         CannotListen: The port is in use.
         ConfigError: See `guarding`, `connections`.
     """
-    with gateway_of(app, settings, beside=beside) as gateway:
+    with gateway_of(app, settings, beside=beside, nursery=nursery) as gateway:
         serve(gateway, settings.server.host, settings.server.port, ready=ready, listening=listening)
 
 
 @contextmanager
-def gateway_of(app: App, settings: Settings, *, beside: bool = False) -> Iterator[Gateway]:
+def gateway_of(
+    app: App, settings: Settings, *, beside: bool = False, nursery: Nursery | None = None
+) -> Iterator[Gateway]:  # fmt: skip
     """The gateway of an installation, as an ASGI app that nobody serves yet; see `run_gateway`."""
     folder, server, opens = settings.state_dir, settings.server, guarding(settings)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)

@@ -19,9 +19,9 @@ import structlog
 from headwater.app import App
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import DiskFull
+from headwater.core.errors import DiskFull, WrongState
 from headwater.following.cursors import Cursors
-from headwater.following.notices import FEATURES, SAYS, VERSIONS, Notices, Said
+from headwater.following.notices import FEATURES, INCIDENTS, SAYS, VERSIONS, Notices, Said
 from headwater.log.protocol import Chunk, EventLog
 from headwater.log.wake import Doorbell, ring
 from headwater.registry.catalog import Catalog
@@ -29,6 +29,7 @@ from headwater.runtime.changes import remember
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.failures import Failures
 from headwater.runtime.idleness import Idleness
+from headwater.runtime.incidents import incidents
 from headwater.runtime.isolating import learners
 from headwater.runtime.marks import refits_in
 from headwater.runtime.model_fold import Due
@@ -98,8 +99,9 @@ class Learner:
             settings.learner.publish_every_ms / 1000,
         )
         self._bells = settings.state_dir / BELLS
-        self._bell = Doorbell(self._bells)
         self._store = Checkpoints(folder / STATE)
+        _check_log(self._store, log, folder)
+        self._bell = Doorbell(self._bells)
         trust = Trust.of(settings.registry_dir)
         starts = learners(app, nursery, settings.learner.model_deadline_s)
         self.fold = restore(app, self._store, trust.expected, starts, clock=time.thread_time)
@@ -127,7 +129,7 @@ class Learner:
         # Those of an installation that is older than notices, and those that a crash came before.
         self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []
-        self._untold: list[Said] = []
+        self._untold: dict[str, list[Said]] = {FEATURES: [], INCIDENTS: []}
         self._failures = Failures(None if self._is_beside else log, self._notices, self._clock, self._bells)
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
@@ -180,7 +182,10 @@ class Learner:
             self._refits.poll()
         self._unregistered += effects.due
         for rows in effects.features:
-            self._untold += rows.said()
+            self._untold[FEATURES] += rows.said()
+        if effects.bursts:
+            self._untold[INCIDENTS] += incidents(effects.bursts)
+            self._tell()
         self._register()
         crashpoint("learner.registered")
         if self._clock.monotonic_s() >= self._publish_at_s:
@@ -192,7 +197,7 @@ class Learner:
         """Nothing waits any more: what was due and to be said before this place is the running learner's."""
         if self._on_level is not None:
             self._unregistered.clear()
-            self._untold.clear()
+            self._hush()
             self._on_level(self.fold.seq)
             self._on_level = None
 
@@ -243,21 +248,28 @@ class Learner:
         self._saved_s = self._clock.monotonic_s()
 
     def _tell(self) -> bool:
-        """Say what the followers of features are to hear; False where the disk has no room for it, or another tells it."""
-        if self._is_beside:
-            if self._on_level is not None:
-                self._untold.clear()
-            return not self._untold
-        if self._untold:
-            try:
-                self._notices.append_all(FEATURES, self._untold)
+        """Say what followers are to hear; False where the disk has no room for it, or another tells it."""
+        if self._is_beside and self._on_level is not None:
+            self._hush()
+        waiting = {stream: said for stream, said in self._untold.items() if said}
+        if not waiting or self._is_beside:
+            return not waiting
+        try:
+            for stream, said in waiting.items():
+                self._notices.append_all(stream, said)
+            if FEATURES in waiting:
                 self._notices.trim(FEATURES, _FEATURE_ROWS)
-            except DiskFull as error:
-                _log.warning("features wait for room on the disk", error=str(error))
-                return False
-            self._untold.clear()
-            ring(self._bells)
+        except DiskFull as error:
+            _log.warning("what followers are to hear waits for room on the disk", error=str(error))
+            return False
+        self._hush()
+        ring(self._bells)
         return True
+
+    def _hush(self) -> None:
+        """Nothing of what is untold is ours to say any more."""
+        for said in self._untold.values():
+            said.clear()
 
     def _tend(self) -> None:
         """What is done while nothing waits: what was refitted, idle marks, retention."""
@@ -288,6 +300,20 @@ class Learner:
         self._notices.close()
         self._cursors.close()
         self._bell.close()
+
+
+def _check_log(store: Checkpoints, log: EventLog, folder: Path) -> None:
+    """Refuse a log that ends before the saved state: an older copy, in which what comes next would get others' places."""
+    seq, end = store.seq(), log.bounds()[1]
+    if seq <= end:
+        return
+    store.close()
+    raise WrongState(
+        "the state has seen more than the log holds", where=str(folder), expected=f"a log that reaches seq {seq}",
+        got=f"seq {end}, its end",
+        next_step="Was an older copy of the log restored? Restore the log that belongs to this state, or move `state` and"
+        " `registry` away to begin from that copy.",
+    )  # fmt: skip
 
 
 def open_view(folder: Path) -> tuple[ViewWriter, bool]:

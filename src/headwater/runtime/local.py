@@ -20,12 +20,13 @@ from headwater.core.event import Event
 from headwater.following.cursors import Cursors, Progress
 from headwater.following.delivering import Delivery
 from headwater.following.formats import events
-from headwater.following.notices import Notices
+from headwater.following.notices import INCIDENTS, Notices
 from headwater.following.streams import Streams
 from headwater.log.control import control_batch
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Receipt
 from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.incidents import incidents
 from headwater.runtime.publishing import Publisher
 from headwater.runtime.refitting import RefitsAtOnce
 from headwater.runtime.served import served
@@ -56,7 +57,7 @@ class LocalRun:
         log: The log; read it, or append batches of your own and call `catch_up`.
         clock: Stamps arrivals; `advance` it as you like.
         effects: What each step did, in order.
-        notices: What followers of system streams hear; here only plans are said.
+        notices: What followers of system streams hear; here only plans are said, and what models' guards note.
         refits: Plans and fits of slow models, with their ledger; they are carried out at once.
     """
 
@@ -108,6 +109,7 @@ class LocalRun:
         for chunk in self.log.read(self.fold.seq):
             self.effects.append(self.fold.step(chunk))
             self.refits.take(self.effects[-1])
+            self.notices.append_all(INCIDENTS, incidents(self.effects[-1].bursts))
         self._publisher.publish({"local": True})
 
     def follow(self, stream: str, start: int = 0) -> list[dict[str, Any]]:
@@ -156,6 +158,8 @@ class LocalRun:
         said: dict[str, Any] = {**said_of(answer)[0], "stored": bool(answer.stored[0])}
         if answer.shares is not None:
             said["shares"] = answer.shares[0]
+        if answer.guarded is not None and answer.guarded[0]:
+            said["guarded"] = answer.guarded[0]
         key = {schema.key: fields[schema.key]} if schema.key in fields else {}
         return {"model": model, "version": f"{answer.line}@{answer.seq}", "predictions": [{**key, **said}]}
 

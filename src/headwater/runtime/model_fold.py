@@ -18,6 +18,7 @@ from headwater.evaluation.labels import Missing
 from headwater.evaluation.metrics import Metrics
 from headwater.evaluation.pending import Pending
 from headwater.features.engine import Bound
+from headwater.features.guard import Burst, GuardState
 from headwater.learning.classes import Softmax, SoftmaxLine
 from headwater.learning.linear import Linear, LinearState
 from headwater.learning.protocol import BlockLearner, n_memos
@@ -59,6 +60,7 @@ class Rows:
         xs, cs, bases: float64[n, d], int64[n, k], float64[n]: vectors of the questions, and the last outcome before each.
         on_keys, label_keys: uint64[n], the join's hashes.
         ys: float64[n], labels; NaN where a row is none.
+        fates: uint8[n], what the guard makes of each question; empty where there is none.
     """
 
     xs: Floats
@@ -67,6 +69,7 @@ class Rows:
     on_keys: Hashes
     label_keys: Hashes
     ys: Floats
+    fates: Bytes
 
 
 class ModelFold:
@@ -84,13 +87,13 @@ class ModelFold:
         self.metrics, self.no_change = self._judges()
         self.answered = Answered()
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
-        width = p.SCORES + model.n_scores + self.n_numbers + self.n_memos + self.n_categories
+        self.guard = guard_of(model)
+        self.bursts: list[Burst] = []
+        width = p.SCORES + model.n_scores + self.n_numbers + self.n_memos + self.n_categories + (self.guard is not None)
         self.pending = Pending(width, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
-        # A question that is an outcome too is judged as one before it is asked: "no change" repeats that very outcome.
-        same_entity = model.baseline.at is None or [f.text() for f in model.baseline.at] == list(model.baseline.keeper.by)
-        self._labels_itself = self._on == self._by and same_entity
+        self._labels_itself = model.labels_itself  # "no change" repeats that very outcome
         negative = model.label.missing is Missing.NEGATIVE
         lateness = max(app.streams[s].lateness_ms for s in (model.schema.stream, model.label.value.stream))
         self._horizon = np.array([model.label.within_ms, lateness, negative, self.learner.block], np.int64)
@@ -101,7 +104,7 @@ class ModelFold:
         return Metrics(self.model.experts), np.zeros((3, 2))
 
     def step(self, bound: Bound, evaluated: Floats, features: Floats, due: list[Due]) -> Floats:
-        """Fold one bound batch; returns the judged rows, and appends to `due` what fell due."""
+        """Fold one bound batch; returns the judged rows, and appends to `due` what fell due, to `bursts` what the guard saw."""
         model, n, width = self.model, bound.n, p.J_SCORES + self.n_experts
         scored, labelling = bound.rows.get(model.schema.stream, _NONE), bound.rows.get(model.label.value.stream, _NONE)
         if scored.size == 0 and labelling.size == 0:
@@ -146,7 +149,17 @@ class ModelFold:
             ys[labelling] = self._labels(bound, evaluated[labelling, self.columns.label])
         if self._labels_itself:
             bases[scored] = np.where(np.isnan(ys[scored]), bases[scored], ys[scored])
-        return Rows(xs, cs, bases, on_keys, label_keys, ys)
+        return Rows(xs, cs, bases, on_keys, label_keys, ys, self._guarded(bound, scored, xs, cs))
+
+    def _guarded(self, bound: Bound, scored: Ints, xs: Floats, cs: Ints) -> Bytes:
+        """What becomes of each row's question; the guard changes vectors in place. Empty where there is no guard."""
+        if self.guard is None:
+            return _NO_FATES
+        numbers = xs if self.n_memos == 0 else np.ascontiguousarray(xs[:, : self.n_numbers])
+        fates, bursts = self.guard.step(scored[bound.skip[scored] == 0], numbers, cs, bound.seq, bound.time)
+        xs[:, : self.n_numbers] = numbers
+        self.bursts += bursts
+        return fates
 
     def _labels(self, bound: Bound, values: Floats) -> Floats:  # noqa: ARG002 - where a label names a class, its name is there
         """The labels of a batch, from their evaluated expressions."""
@@ -162,7 +175,7 @@ class ModelFold:
             self.learner.counts, self.learner.params, self.pending.rows, self.pending.known, self.pending.index,
             self.pending.dirty, self.no_change, self.metrics.sums, self.metrics.hist, self.metrics.panes,
             self.metrics.pane_hist, self.ints, self._alarms, self._horizon, judged, done,
-            self.learner.given,
+            self.learner.given, rows.fates,
         )  # fmt: skip
 
     def _count_answers(self, asked: Ints, judged: Floats) -> None:
@@ -228,6 +241,10 @@ class ModelFold:
         }  # fmt: skip
         if self.model.learner.loss == "log":
             out["labels_by_score"] = self.answered.report()
+        if isinstance(self.learner, LaneState) and (stop := self.learner.stops).now is not None:
+            out["stopped"] = {"what": stop.now.what, "at": stop.now.at, "dropped": stop.n_dropped}
+        if self.guard is not None:
+            out["guard"] = self.guard.report()
         return out
 
     def _unlabelled(self) -> int:
@@ -238,6 +255,7 @@ class ModelFold:
         return {
             **self.learner.arrays(), **self.metrics.arrays(), "ints": self.ints, "no_change": self.no_change,
             "next_due": self.next_due, "answered": self.answered.counts,
+            **({} if self.guard is None else self.guard.arrays()),
         }  # fmt: skip
 
     def by_row(self) -> list[tuple[dict[str, Any], Bytes]]:
@@ -255,6 +273,8 @@ class ModelFold:
         """Take back the small arrays, and the ring as it lay in memory."""
         self.learner.restore(arrays)
         self.metrics.restore(arrays)
+        if self.guard is not None:
+            self.guard.restore(arrays)
         self.no_change[...], self.next_due[...] = arrays["no_change"], arrays["next_due"]
         self.ints[...] = arrays["ints"]
         self.answered.counts[...] = arrays.get("answered", 0)  # a state from before this was counted starts at nothing
@@ -263,6 +283,7 @@ class ModelFold:
 
 
 _NONE = np.zeros(0, np.int64)
+_NO_FATES = np.zeros(0, np.uint8)
 
 
 def _started(model: Model, start: Callable[[], BlockLearner] | None) -> LinearState | SoftmaxLine | LaneState:
@@ -273,6 +294,13 @@ def _started(model: Model, start: Callable[[], BlockLearner] | None) -> LinearSt
         return LinearState(model.learner, len(model.numbers), len(model.twins))
     numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
     return LaneState(model.learner, numbers, categories, len(model.twins), start)
+
+
+def guard_of(model: Model) -> GuardState | None:
+    """A model's guard that has seen nothing, if it has one."""
+    if model.guard is None:
+        return None
+    return GuardState(model.guard, [f.name for f in model.numbers], [c.name for c in model.categories], model.name)
 
 
 def _first(rule: Publish) -> int:

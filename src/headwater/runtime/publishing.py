@@ -21,7 +21,17 @@ from headwater.runtime.fold import Fold
 from headwater.runtime.lane import LaneState
 from headwater.runtime.model_fold import ModelFold
 from headwater.serving.lanes import sealed
-from headwater.store.view import ViewMeta, Writer, class_row_key, entity_key, outcomes_key, question_key, weights_key
+from headwater.store.view import (
+    ViewMeta,
+    Writer,
+    class_row_key,
+    entity_key,
+    guard_key,
+    outcomes_key,
+    question_key,
+    seen_key,
+    weights_key,
+)  # fmt: skip
 
 PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
@@ -46,6 +56,7 @@ class Publisher:
         self._is_anew = True  # the view may show questions that the fold has let go of since
         self._shown = {name: _Shown() for name in fold.models}
         self._learnt: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
         self._extra: dict[str, Any] = {}
         self._status_s, self._status_seq = float("-inf"), -1
         if not resume:
@@ -82,6 +93,7 @@ class Publisher:
                 else:
                     puts.append((weights_key(name), model.learner.published().data))
                 puts += class_rows(number, model)
+            puts += self._guard(name, model)
         if self._is_anew:
             kept = {key for key, _ in puts}
             deletes += [key for key in self._view.questions() if key not in kept]
@@ -99,7 +111,18 @@ class Publisher:
         mark_all(self._fold)
         self._is_anew = True
         self._learnt.clear()
+        self._seen.clear()
         self._status_seq = -1
+
+    def _guard(self, name: str, model: ModelFold) -> list[tuple[bytes, Any]]:
+        """A guard's state with what "no change" says, and which categories it has seen, where these are others now."""
+        if (guard := model.guard) is None:
+            return []
+        puts: list[tuple[bytes, Any]] = [(guard_key(name), np.concatenate([model.no_change, guard.state], axis=None).data)]
+        if self._seen.get(name) != (mark := guard.seen_mark):
+            self._seen[name] = mark
+            puts.append((seen_key(name), guard.seen.tobytes()))
+        return puts
 
     def _status(self, extra: dict[str, Any] | None) -> bytes | None:
         """Metrics and counts, a few times a second: they are for people."""

@@ -17,13 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import unquote, urlsplit
 
 from headwater.app import App
 from headwater.core.errors import CorruptData, Fatal, WrongState
 from headwater.core.files import replace_durably
+from headwater.log.soundness import check_environment
 from headwater.runtime.children import Child, reason
 from headwater.runtime.guarding import guarding
-from headwater.runtime.places import STATE
+from headwater.runtime.places import NEXT, STATE, STOPPED
 from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
 from headwater.runtime.takeover import take_over_stopped
@@ -144,7 +146,8 @@ class Supervisor:
             ) from None
         try:
             claim_state(folder, self.app)
-        except WrongState:
+            check_after_crash(self.settings)
+        except Fatal:
             self._release()
             raise
 
@@ -182,6 +185,8 @@ class Supervisor:
             if role in self._watchers:
                 self._watchers[role].join()
                 self.children[role].end()  # one that was being started again just then
+        if self._lock is not None and all(child.ended_well for child in self.children.values()):
+            (self.settings.state_dir / STOPPED).touch()
         self._release()
 
     def kill(self) -> None:
@@ -219,6 +224,26 @@ class Supervisor:
 def roles(app: App) -> tuple[str, ...]:
     """The processes that an app needs, in the order of starting."""
     return ("learner", "gateway", "worker") if app.consumers else ("learner", "gateway")
+
+
+def check_after_crash(settings: Settings) -> None:
+    """Where the last run did not end in order, have a child read what it left before anybody opens it; the mark is taken.
+
+    Raises:
+        CorruptData: A file is damaged.
+    """
+    mark = settings.state_dir / STOPPED
+    if not mark.exists():
+        for folder in environments(settings):
+            check_environment(folder)
+    mark.unlink(missing_ok=True)
+
+
+def environments(settings: Settings) -> list[Path]:
+    """The folders of LMDB environments whose loss would be one; a view is made anew (see `learner.open_view`)."""
+    log = urlsplit(settings.log_url)
+    found = [Path(unquote(log.path))] if log.scheme == "lmdb" else []
+    return [*found, settings.state_dir / STATE, settings.state_dir / NEXT / STATE]
 
 
 def claim_state(folder: Path, app: App) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.core.batch import Bools, Floats, Frame, Ints
+from headwater.core.batch import Bools, Floats, Ints
 from headwater.core.errors import Retryable
 from headwater.core.expressions import FieldRef, hash_values
 from headwater.core.schema import Schema
@@ -28,6 +28,7 @@ from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.serving.classes import ClassLine
 from headwater.serving.lanes import Lane, Scorer
+from headwater.serving.looked import Looked, Looking, looked_before
 from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
 from headwater.serving.unchanged import no_change
@@ -46,6 +47,7 @@ class Served:
         names: Names of its numbers, then of its categories.
         n_scores: Floats in a stored question that say what the experts answered.
         baseline: Feature column of what "no change" repeats.
+        guard: What looks at its vectors first, if anything does.
         n_memos: What its learner keeps with a question, between numbers and categories.
     """
 
@@ -58,6 +60,7 @@ class Served:
     learner: Linear | Softmax | LearnerSpec
     n_scores: int
     baseline: int
+    guard: Looking | None = None
     n_memos: int = 0
 
 
@@ -88,11 +91,14 @@ class ViewAnswerer:
         self._asked = {
             name: _Asked(name, served[name], spec)
             for name, spec in self._compiled.items()
-            if served[name].join.spec.name == served[name].schema.key
+            if served[name].join.spec.name == served[name].schema.key and served[name].guard is None
         }
         self._params = {name: spec.params() for name, spec in self._compiled.items()}
         self._models = {name: s.schema for name, s in served.items()}
-        self._readers = {name: FeatureReader(plan, s.schema.stream, s.columns) for name, s in served.items()}
+        self._readers = {
+            name: FeatureReader(plan, s.schema.stream, s.columns if s.guard is None else (*s.columns, s.guard.baseline))
+            for name, s in served.items()
+        }
 
     def models(self) -> dict[str, Schema]:
         return self._models
@@ -128,7 +134,7 @@ class ViewAnswerer:
         served = self._served[model]
         with self._view.open() as view:
             self._check(view)
-            xs, cs, stored = self._vectors(view, model, served, question)
+            xs, cs, stored, looked = self._vectors(view, model, served, question)
             if question.explain and model not in self._compiled:
                 raise Unexplained(model)
             if model in self._classes:
@@ -137,20 +143,21 @@ class ViewAnswerer:
             if model in self._lanes:
                 told = self._lanes[model].score(_block(view, model), view.meta.seq, xs, cs)
                 scores = self._no_change(view, model, served, question, stored) if told.scores is None else told.scores
-                return Answer(model, told.seq, scores, stored, degraded=told.degraded)
+                return Answer(model, told.seq, looked.over(scores), stored, degraded=told.degraded, guarded=looked.said)
             weights, stats = _weights(view, model, len(served.columns))
             score = np.empty(xs.shape[0])
             params = self._params[model]
             score_rows(weights, stats, xs, cs, params, score)
             shares = _shares(weights, stats, xs, cs, params, served.names) if question.explain else None
-            return Answer(model, view.meta.seq, score, stored, shares)
+            return Answer(model, view.meta.seq, looked.over(score), stored, shares, guarded=looked.said)
 
     def _no_change(self, view: View, model: str, served: Served, question: Question, stored: Bools) -> Floats:
         """What "no change" says of each row: of a stored one what it said then, of another what it says now."""
         rows, n = question.rows, question.rows.n
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         skip, d = SCORES + served.n_scores, len(served.columns) + len(served.categories)
-        found, _ = view.rows(served.number, hash_values((served.join,), rows, time), skip + d, b"q")
+        width = skip + d + (served.guard is not None)
+        found, _ = view.rows(served.number, hash_values((served.join,), rows, time), width, b"q")
         scores: Floats = found[:, skip - 1].copy()
         outcomes = view.row(outcomes_key(model))
         if outcomes is None:
@@ -161,27 +168,26 @@ class ViewAnswerer:
             scores[~stored] = no_change(outcomes.reshape(3, 2), features[~stored, served.baseline], served.learner.loss)
         return scores
 
-    def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools]:
+    def _vectors(self, view: View, model: str, served: Served, question: Question) -> tuple[Floats, Ints, Bools, Looked]:
         rows, n = question.rows, question.rows.n
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         keys = hash_values((served.join,), rows, time)
         d, k = len(served.columns), len(served.categories)
         skip, m = SCORES + served.n_scores, served.n_memos
-        found, stored = view.rows(served.number, keys, skip + d + m + k, b"q")
-        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d + m :].astype(np.int64)
+        found, stored = view.rows(served.number, keys, skip + d + m + k + (served.guard is not None), b"q")
+        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d + m : skip + d + m + k].astype(np.int64)
+        looked = Looked() if served.guard is None else looked_before(found, stored, skip - 1)
         fresh = np.flatnonzero(~stored)
         if fresh.size:
             part = rows if fresh.size == n else rows.take(fresh)
-            xs[fresh], cs[fresh] = self._read(view, model, served, part, time[fresh])
-        return xs, cs, stored
-
-    def _read(self, view: View, model: str, served: Served, rows: Frame, time: Ints) -> tuple[Floats, Ints]:
-        features = self._readers[model].read(rows, time, view.rows)
-        base = 0 if model in self._lanes else base_of(len(served.columns))
-        return (
-            number_matrix(features, served.columns),
-            category_matrix(served.categories, rows, time, base, served.learner.bits),
-        )
+            features = self._readers[model].read(part, time[fresh], view.rows)
+            base = 0 if model in self._lanes else base_of(d)
+            numbers = number_matrix(features, served.columns)
+            places = category_matrix(served.categories, part, time[fresh], base, served.learner.bits)
+            if served.guard is not None:
+                looked.take(fresh, *served.guard.look(view, model, part, time[fresh], features, numbers, places))
+            xs[fresh], cs[fresh] = numbers, places
+        return xs, cs, stored, looked
 
 
 class _Asked:

@@ -142,7 +142,10 @@ def _ids(array: pa.Array) -> list[str | None]:
 
 
 def encode(model: str, version: str, key: str, keys: Column, answer: Answer, why: Mapping[int, str]) -> bytes:
-    """An answer as a stream of the key, `score`, `stored`, with reasons `shares`, and where rows were not recorded `why`.
+    """An answer as a stream of columns.
+
+    They are the key, `score`, `stored`; with reasons `shares`; of a model with a guard `guarded`; and where rows were not
+    recorded `why`.
 
     Of several classes, `label` is the one that is said and `probabilities` a map from each class to its probability.
 
@@ -157,6 +160,8 @@ def encode(model: str, version: str, key: str, keys: Column, answer: Answer, why
     }
     if answer.shares is not None:
         columns["shares"] = pa.array([list(s.items()) for s in answer.shares], pa.map_(pa.string(), pa.float64()))
+    if answer.guarded is not None:
+        columns["guarded"] = pa.array([list(s.items()) for s in answer.guarded], pa.map_(pa.string(), pa.string()))
     if why:
         columns["why"] = pa.array([why.get(row) for row in range(len(answer.score))], pa.string())
     table = pa.table(columns).replace_schema_metadata({"headwater-model": model, "headwater-version": version})

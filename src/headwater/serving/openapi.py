@@ -130,6 +130,11 @@ def _answer(schema: Schema) -> Json:
         "stored": {"type": "boolean", "description": "The row was in the log; its stored vector was scored."},
         **{name: kind for name, kind in _CLASSES.items() if name != schema.key},
         "shares": {**shares, "description": "Each feature's share; with `intercept` they add up to the linear predictor."},
+        "guarded": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "For each feature that the model's guard did not accept: what was wrong, and what was done.",
+        },
         "recorded": {"const": False},
         "why": {"type": "string", "description": "Why the row will not become an event."},
     }

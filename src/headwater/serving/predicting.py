@@ -269,6 +269,9 @@ def _json(answered: Answered) -> Reply:
     if answer.shares is not None:
         for prediction, shares in zip(predictions, answer.shares, strict=True):
             prediction["shares"] = shares
+    for row, said in enumerate(answer.guarded or ()):
+        if said:
+            predictions[row]["guarded"] = said
     for row, why in answered.why.items():
         predictions[row].update(recorded=False, why=why)
     content = {"model": answered.model, "version": answered.version, "predictions": predictions}

@@ -42,6 +42,7 @@ class Answer:
         shares: With `explain`: for each row, feature name -> share; they and "intercept" add up to the linear
             predictor (log odds for loss "log").
         classes: Of a line with several classes, what it says of each.
+        guarded: For a model with a guard, for each row: feature -> what was wrong with it and what was done.
         degraded: Why this is not the newest state's answer, but the last good one's or "no change"; "" where it is.
     """
 
@@ -52,6 +53,7 @@ class Answer:
     shares: list[dict[str, float]] | None = None
     classes: Classes | None = None
     degraded: str = ""
+    guarded: list[dict[str, str]] | None = None
 
 
 class Unexplained(Fatal):

@@ -73,6 +73,16 @@ def weights_key(line: str) -> bytes:
     return b"w" + line.encode()
 
 
+def guard_key(line: str) -> bytes:
+    """Where a line's guard is: what "no change" says, then the guard's state."""
+    return b"g" + line.encode()
+
+
+def seen_key(line: str) -> bytes:
+    """Where the categories are that a line's guard has seen."""
+    return b"k" + line.encode()
+
+
 def outcomes_key(line: str) -> bytes:
     """Where the outcomes that "no change" is made of are: float64[3, 2]."""
     return b"n" + line.encode()
