@@ -7,6 +7,7 @@ names the file.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from pathlib import Path
@@ -47,6 +48,7 @@ def check_environment(folder: Path) -> None:
 
 def _look(folder: Path, pipe: int) -> None:
     """The child's life; never returns."""
+    faulthandler.disable()  # its end is expected, and told by its parent
     try:
         walk(folder)
     except BaseException as error:  # noqa: BLE001 - its parent is told of everything
