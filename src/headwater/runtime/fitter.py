@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ import numpy as np
 
 from headwater.core.batch import Floats
 from headwater.core.crashpoints import crashpoint
+from headwater.core.errors import HeadwaterError
 from headwater.learning.boosted import FitStopped
 from headwater.learning.protocol import library
 from headwater.learning.slow_fit import VECTOR, SlowFit
+from headwater.log.checksum import xxh64
 from headwater.registry.artifact import Artifacts
 from headwater.store.checkpoint import Checkpoints
 
@@ -68,11 +70,21 @@ def main(state: str, registry: str) -> None:
     for name in _UNNEEDED:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # an import says that it is not there
     library("lightgbm", "lightgbm", "hw.Fast.slow")
+    _warm(Path(state))
     print(json.dumps({"ready": True, "core_s": time.process_time()}), file=voice, flush=True)
     for line in sys.stdin:
         job = json.loads(line)
         _limit(float(job["limit_core_s"]))
         print(json.dumps(carry_out(Path(state), Artifacts(Path(registry)), job)), file=voice, flush=True)
+
+
+def _warm(state: Path) -> None:
+    """Load what is loaded at its first use, so that no job is charged for it."""
+    labels = np.arange(100) % 2.0
+    SlowFit("log", 1, 2, 0.1, 5, (0,), ()).fit(np.column_stack([labels, labels, labels]))
+    xxh64(bytes(8))  # what is read from the state is checked
+    with suppress(HeadwaterError), closing(Checkpoints(state, readonly=True)) as store:
+        examples_of(store, "", 0, 1)
 
 
 def _limit(core_s: float) -> None:

@@ -34,6 +34,8 @@ from headwater.runtime.places import PLANNING, STATE
 from headwater.runtime.refitting import ASKED, plan_notice, slow_fit, upkeep_of
 from headwater.store.checkpoint import Checkpoints
 
+_LEAST_LIMIT_CORE_S = 1.0  # before a fit is ended: small ones are mostly overhead
+
 _log = structlog.stdlib.get_logger("headwater.refits")
 
 
@@ -138,8 +140,9 @@ class RefitsBeside:
 
     def _said(self, name: str, order: Order) -> dict[str, Any]:
         """A job as the process that fits takes it."""
+        limit = max(order.limit_core_s, _LEAST_LIMIT_CORE_S)
         return {
-            "model": name, "fit": asdict(self._fits[name]), "rows": order.rows, "limit_core_s": order.limit_core_s,
+            "model": name, "fit": asdict(self._fits[name]), "rows": order.rows, "limit_core_s": limit,
             "at": order.at, "n_vector": self._n_vector(name),
         }  # fmt: skip
 
