@@ -100,4 +100,25 @@ practice = hw.Model(
     twins={"frozen": hw.once(after=first_fifth)},
 )
 
-app = hw.App("flights", models=[late, practice])
+
+def trees() -> hw.LightGBM | None:
+    """The slow expert; None where its library is not installed."""
+    try:
+        return hw.LightGBM(trees=60, num_leaves=15, window=20_000)
+    except hw.DeclarationError:
+        return None
+
+
+# A slow expert and a fast one: trees that are refitted beside serving when that is worth it, and what learns in between.
+# Half a core, since the demo sends a year in less than a minute; at the pace of the world 5% would be plenty.
+planned = hw.Model(
+    "planned",
+    on=Departure,
+    features=[*known_at_once, *streamed],
+    label=label,
+    learner=hw.Fast(slow=trees(), update=hw.Planner(budget="50% of a core"), block=128, decide_every=4_000),
+    baseline_by=Arrival.carrier,
+    versions=hw.every_labels(100_000),
+)
+
+app = hw.App("flights", models=[late, practice, planned])

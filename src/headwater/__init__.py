@@ -40,23 +40,28 @@ if TYPE_CHECKING:
     from headwater.features.limits import Guard, Limits
     from headwater.following.envelope import Envelope, Notice
     from headwater.learning.classes import Softmax
+    from headwater.learning.fast_lane import Fast
     from headwater.learning.lightgbm import LightGBM
     from headwater.learning.linear import Linear
     from headwater.learning.river import River
     from headwater.learning.sklearn import SklearnPartialFit
+    from headwater.planning.declaring import ADWIN, DDM, KSWIN, PAGE_HINKLEY, Planner, manual, metric, on_drift, when
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "NEGATIVE", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope", "Event", "Expr", "Fatal", "Field", "Guard",
-    "HeadwaterError", "LightGBM", "Limits", "Linear", "Model", "Notice", "Publish", "Retryable", "River", "SklearnPartialFit",
-    "Softmax", "category", "count", "day", "distinct", "every", "every_labels", "ewma", "ewma_variance", "hour", "label",
-    "last", "max", "mean", "min", "once", "since", "sum", "variance", "weekday", "words", "zscore",
+    "ADWIN", "DDM", "KSWIN", "NEGATIVE", "PAGE_HINKLEY", "UNKNOWN", "AnyFeature", "App", "DeclarationError", "Envelope",
+    "Event", "Expr", "Fast", "Fatal", "Field", "Guard", "HeadwaterError", "LightGBM", "Limits", "Linear", "Model", "Notice",
+    "Planner", "Publish", "Retryable", "River", "SklearnPartialFit", "Softmax", "category", "count", "day", "distinct", "every",
+    "every_labels", "ewma", "ewma_variance", "hour", "label", "last", "manual", "max", "mean", "metric", "min", "on_drift",
+    "once", "since", "sum", "variance", "weekday", "when", "words", "zscore",
 ]  # fmt: skip
 
 _HOMES = (
-    "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates", "features.limits",
+    "planning.declaring", "app", "core.errors", "core.event", "core.expressions", "evaluation.labels", "features.aggregates",
+    "features.limits",
     "following.envelope", "learning.linear", "learning.classes", "learning.river", "learning.sklearn", "learning.lightgbm",
+    "learning.fast_lane",
 )  # fmt: skip
 
 

@@ -19,14 +19,16 @@ from headwater.core.event import EventType
 from headwater.core.expressions import STANDS_FOR, Expr, FieldRef, Op, check, is_text, owner
 from headwater.core.schema import Kind, Schema
 from headwater.evaluation.labels import Label, Missing
-from headwater.features.aggregates import last
+from headwater.features.aggregates import ewma, last
 from headwater.features.limits import Guard
 from headwater.features.memories import Aggregate, Category, Feature, Numeric
 from headwater.features.plan import Plan, Planner
 from headwater.following.declaring import Consuming
 from headwater.learning.classes import Softmax
+from headwater.learning.fast_lane import Fast
 from headwater.learning.linear import Linear
 from headwater.learning.protocol import LearnerSpec, check_spec
+from headwater.planning.declaring import updating
 
 _SAID = ("label", "score", "probabilities")  # of an answer about several classes, beside the key
 _NAME = r"[a-z][a-z0-9_]{0,62}"
@@ -135,6 +137,11 @@ class Model:
         _check_label(self)
         _check_guard(self)
         self._baseline = last(self.outcome, by=self.baseline_by, at=self.baseline_at)
+        if isinstance(self.learner, Fast) and self.learner.lags:
+            lags = _lags(self)
+            there = {f.name for f in self.features}
+            self.features = [*self.features, *(f for f in lags if f.name not in there)]
+            self.learner = self.learner.lagged(tuple(f.name for f in lags))
 
     @property
     def schema(self) -> Schema:
@@ -192,6 +199,16 @@ class Model:
         }  # fmt: skip
 
 
+def _lags(model: Model) -> list[Aggregate]:
+    """The last label, and averages that remember about 10 and 100 labels: of all, then of whom `baseline_by` names."""
+    value, lags = model.label.value, []
+    for by, at in [(None, None), *([(model.baseline_by, model.baseline_at)] if model.baseline_by is not None else [])]:
+        newest = last(value, by=by, at=at)
+        assert isinstance(newest, Aggregate)
+        lags += [newest, ewma(value, beta=0.9, by=by, at=at), ewma(value, beta=0.99, by=by, at=at)]
+    return lags
+
+
 def _spelled(f: Aggregate) -> str:
     """Everything that a feature's value depends on."""
     at = "" if f.at is None else " at " + ",".join(field.text() for field in f.at)
@@ -211,6 +228,8 @@ def _check_parts(model: Model) -> None:
             raise DeclarationError(f"{part} is something else", where=model.name, expected=expected, got=repr(given))
     if not isinstance(model.learner, Linear | Softmax):
         check_spec(model.learner)
+    if isinstance(model.learner, Fast):
+        updating(model.learner.update, f"{model.name}: hw.Fast.update")
     if not isinstance(model.features, list | tuple):
         raise DeclarationError("features are no list", where=model.name, expected="features=[...]", got=repr(model.features))
 

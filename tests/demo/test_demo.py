@@ -45,7 +45,7 @@ def test_every_answer_is_the_folds(report: dict[str, Any]) -> None:
 
 def test_the_report_has_what_it_promises(report: dict[str, Any]) -> None:
     for metric in ("auc", "log_loss"):
-        assert set(report[metric]) == {"live", "nightly", "frozen", "yesterday", "no_change"}
+        assert set(report[metric]) == {"live", "nightly", "planned", "frozen", "yesterday", "no_change"}
     assert report["freshness_ms"]["p50"] <= report["freshness_ms"]["p99"]
     assert len(report["nightly_margin_ci"]) == 2
     assert report["core_seconds"] > 0
@@ -55,6 +55,17 @@ def test_the_report_has_what_it_promises(report: dict[str, Any]) -> None:
     )  # one at each midnight of New York; one more when the first fifth of the flights is reached
     assert "curl -s http://127.0.0.1:" in report["said"]
     assert "(process " in report["said"]
+
+
+def test_the_planner_refits_beside_serving_and_its_ledger_is_in_the_report(report: dict[str, Any]) -> None:
+    ledger = report["ledger"]
+    served = [fit for fit in ledger["updates"] if fit["outcome"] == "served"]
+    assert served
+    assert all(fit["core_s"] > 0 and fit["why"] for fit in served)
+    assert ledger["core_seconds"] > sum(fit["core_s"] for fit in served)
+    assert any(plan["action"] == "fit" for plan in ledger["plans"])
+    assert ledger["verdict"] in " ".join(report["said"].split())
+    assert report["log_loss"]["planned"] < report["log_loss"]["no_change"]
 
 
 def test_live_beats_no_change_already_in_january(report: dict[str, Any]) -> None:

@@ -40,3 +40,7 @@ def test_changes_are_rows_or_a_column():
         changes_of(encoded, "wat")
     with pytest.raises(Fatal, match="outside of the history"):
         changes_of(encoded, "0")
+
+
+def test_without_a_known_change_there_is_nothing_to_tell():
+    assert recoveries(np.full(500, 0.2), []) == []

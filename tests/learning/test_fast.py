@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headwater.learning.fast import EXPERTS, Fast, FastLayer
+from headwater.learning.fast import EXPERTS, FastLayer, Race
 from headwater.learning.fast_kernels import Rows
 from headwater.learning.forest import Forest, descend, margins_of
 from headwater.learning.lags import known_before, label_lags, order_of
@@ -45,7 +45,7 @@ def log_loss(answers, labels):
 
 
 def layer_of(rows, numbers, *, absolute=False):
-    return FastLayer(Fast(bits=8), rows, numbers, absolute=absolute, trees=1)
+    return FastLayer(Race(bits=8), rows, numbers, absolute=absolute, trees=1)
 
 
 @pytest.mark.parametrize("delay", [0, 25])

@@ -49,3 +49,28 @@ def test_a_clock_that_jumps_neither_takes_nor_gives_more_than_the_depth():
 def test_a_budget_is_not_negative():
     with pytest.raises(DeclarationError, match="not negative"):
         Bucket(-1.0, 1.0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rate=st.floats(0, 5),
+    depth=st.floats(0, 20),
+    steps=st.lists(st.tuples(st.floats(0, 10), st.floats(0, 3), st.floats(0.01, 30), st.floats(0.1, 10)), max_size=40),
+)
+def test_jobs_beside_what_is_spent_without_asking_are_bounded_by_what_that_leaves(rate, depth, steps):
+    """The fast layer does not wait: where it alone spends more than the rate, no job begins."""
+    bucket, now, jobs, charges = Bucket(rate, depth), 0.0, [], []
+    for wait, charge, cost, wrong in steps:
+        now += wait
+        bucket.advance(wait)
+        bucket.charge(charge)
+        charges.append((now, charge))
+        if bucket.reserve(cost * wrong):
+            bucket.settle(cost * wrong, cost)
+            jobs.append((now, cost))
+    for i in range(len(jobs)):
+        for j in range(i, len(jobs)):
+            inside = [cost for _, cost in jobs[i : j + 1]]
+            first, last = jobs[i][0], jobs[j][0]
+            free = sum(charge for at, charge in charges if first < at <= last)
+            assert sum(inside) + free <= rate * (last - first) + depth + max(inside) + 1e-6

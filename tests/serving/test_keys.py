@@ -5,8 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -96,6 +97,8 @@ def test_unknown_scopes_are_refused() -> None:
 class Desk:
     """A gateway with one key for each scope, one revoked, and a folder to change them in."""
 
+    made: ClassVar[list[Desk]] = []
+
     def __init__(self, sites: Callable[..., Site], folder: Path, **options: object) -> None:
         self.keys = KeyFile(folder)
         self.bearer = {scope: f"Bearer {self.keys.add(scope, frozenset({scope}))[1]}" for scope in SCOPES}
@@ -105,11 +108,20 @@ class Desk:
         self.site = sites(keys=self.keys, following=streams, **options)
         self._client = http.client.HTTPConnection(self.site.running.host, self.site.running.port, timeout=10)
 
+        Desk.made.append(self)
+
     def status(self, method: str, path: str, **headers: str) -> int:
         self._client.request(method, path, json.dumps(ROW) if method == "POST" else None, headers)
         answer = self._client.getresponse()
         answer.read()
         return answer.status
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while Desk.made:
+        Desk.made.pop()._client.close()
 
 
 def _paths(route: Route) -> str:

@@ -22,6 +22,8 @@ COMMANDS = {
     "predict": "predict:predict",
     "replay": "replay:replay",
     "frontier": "frontier:frontier",
+    "ledger": "ledger:ledger",
+    "refit": "refit:refit",
     "profile": "profile:profile",
     "streams export": "streams:export",
     "streams describe": "streams:describe",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +30,11 @@ def rebuild(
 
         headwater rebuild late examples/flights.py --state .headwater --json
     """
-    from headwater.cli.options import open_catalog, open_events
+    from headwater.cli.options import configured, open_catalog, open_events
     from headwater.cli.output import console, print_json
     from headwater.cli.progress import bar
     from headwater.runtime.declared import load_app
+    from headwater.runtime.marks import refits_in
     from headwater.runtime.rebuild import rebuild as make
 
     declared = load_app(app)
@@ -41,7 +43,9 @@ def rebuild(
         closing(open_events(config, state, app, readonly=True)) as log,
         bar() as progress,
     ):
-        done = make(declared, log, catalog.get(version), catalog.artifacts, lambda n, of: progress("folding", n, of))
+        fitted = refits_in(configured(config, state, app).settings.registry_dir)
+        told = partial(progress, "folding")
+        done = make(declared, log, catalog.get(version), catalog.artifacts, told, fitted=fitted)
     name = done.version.name
     if as_json:
         print_json({"version": name, "same": done.is_same, **{k: v for k, v in asdict(done).items() if k != "version"},

@@ -22,6 +22,10 @@ def replay(
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep each question with its features as they were scored: Parquet by day."),
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the log was exported, if it has refits: their files are in its registry."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; - for stdout.")
     ] = None,
@@ -35,15 +39,20 @@ def replay(
         headwater replay examples/flights.py --input departure=d.parquet --input arrival=a.parquet --json report.json
     """
     from headwater.cli.inputs import files_of
+    from headwater.cli.options import configured
     from headwater.cli.output import print_json
     from headwater.cli.progress import bar
-    from headwater.cli.reports import metrics_tables, print_facts
+    from headwater.cli.reports import ledger_line, metrics_tables, print_facts
     from headwater.runtime.declared import load_app
+    from headwater.runtime.marks import no_refits, refits_in
     from headwater.runtime.replay import replay as run
 
     with bar() as progress:
         files, mixed = files_of(inputs)
-        done = run(load_app(app), files, mixed=mixed, batch=batch, restarts=restarts, progress=progress, vectors=vectors)
+        fitted = no_refits if state is None else refits_in(configured(None, state, app).settings.registry_dir)
+        done = run(
+            load_app(app), files, mixed=mixed, batch=batch, restarts=restarts, progress=progress, vectors=vectors, fitted=fitted
+        )
     report = done.report()
     if json_file is not None and str(json_file) == "-":
         print_json(report)
@@ -61,6 +70,7 @@ def replay(
             )
             + refused,
             **({"taken by no memory": report["left_out"]} if any(report["left_out"].values()) else {}),
+            **({"ledger": ledger_line(report["ledger"])} if "ledger" in report else {}),
             "state_hash": report["state_hash"],
         }
     )

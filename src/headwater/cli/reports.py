@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from headwater.cli.output import console, table
+from headwater.planning.ledger import Job
 
 _BINARY = ("auc", "log_loss", "accuracy", "kappa_temporal", "brier", "mean_score", "mean_label")
 _QUANTILE = ("pinball", "coverage", "pinball_ratio_to_no_change", "mean_score", "mean_label")
@@ -53,6 +58,14 @@ def _classes_table(classes: list[Mapping[str, Any]]) -> None:
     table(("class", "labels", "said", "right"), rows, title=f"class by class, live{more}", right=("labels", "said", "right"))
 
 
+def ledger_line(ledger: Mapping[str, Any]) -> str:
+    """What refits cost and gained, in one line."""
+    return (
+        f"{ledger['updates']} refits ({ledger['served']} served), {ledger['core_seconds']:.3g} core-seconds with the fast "
+        f"layer by the cost model, {ledger['gained_loss']:.4g} of loss avoided"
+    )
+
+
 def print_facts(facts: Mapping[str, object]) -> None:
     """Label and value, a line each."""
     for name, value in facts.items():
@@ -71,3 +84,29 @@ def print_profile(report: Mapping[str, Any]) -> None:
     ]
     table(("stage", "us per event", "share", ""), rows, right=("us per event", "share"))
     console().print(f"Published {report['publishes']:,} times, saved {report['saves']:,} times; files in a temporary folder.")
+
+
+def print_ledger(report: Mapping[str, Any]) -> None:
+    """Costs and gains by model, day and method, and their sums."""
+    rows = [
+        (
+            day["model"], datetime.fromtimestamp(86_400 * day["day"], UTC).strftime("%Y-%m-%d"), day["method"],
+            f"{day['jobs']:,}", f"{day['rows']:,}", f"{day['estimate_core_s']:.3f}", f"{day['core_s']:.3f}",
+            f"{day['gained_loss']:.4g}", day["served"], day["failed"],
+        )
+        for day in report["days"]
+    ]  # fmt: skip
+    numbers = ("jobs", "rows", "reserved core-s", "core-s", "gained loss", "served", "failed")
+    table(("model", "day", "method", *numbers), rows, right=numbers)
+    console().print(
+        f"{report['updates']} updates, {report['served']} served; {report['core_seconds']:.3f} core-seconds in all, "
+        f"{report['gained_loss']:.4g} of loss avoided."
+    )
+
+
+def write_jobs(path: Path, jobs: Sequence[Job]) -> None:
+    """One job a line, as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(Job))
+        writer.writerows(astuple(job) for job in jobs)

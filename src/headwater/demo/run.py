@@ -19,6 +19,7 @@ from headwater.app import App
 from headwater.core.errors import Fatal, WrongState
 from headwater.demo.data import load
 from headwater.demo.drive import MODEL, Drive, ask, send
+from headwater.demo.economy import economy, print_economy
 from headwater.demo.report import collect, figures, margins, print_report
 from headwater.demo.screen import Screen, freshness
 from headwater.demo.stream import Tape, make_tape
@@ -30,6 +31,7 @@ from headwater.log.open import open_log
 from headwater.registry.catalog import Catalog
 from headwater.runtime.checkpointing import judged_rows
 from headwater.runtime.declared import load_app
+from headwater.runtime.marks import refits_in
 from headwater.runtime.places import STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.supervisor import APP_FILE, Supervisor
@@ -95,6 +97,7 @@ def run_demo(console: Console, choices: Choices) -> dict[str, Any]:
         spent = sum(map(cpu_s, pids.values())) - before
         report = _report(console, app, supervisor, tape, drive, spent)
         print_report(console, report)
+        print_economy(console, report["ledger"])
         _show_one(console, supervisor.url, tape)
         if choices.stay:
             console.print(f"\nServing at {supervisor.url} until Ctrl-C.", highlight=False)
@@ -150,7 +153,11 @@ def _report(console: Console, app: App, supervisor: Supervisor, tape: Tape, driv
     rows = {name: judged_rows(store, name, len(experts[name])) for name in app.models}
     counts = log.counts().values()
     with console.status("folding the log once more, to check what was served") as status:
-        verdict = verify(app, log, drive.samples, lambda done, of: status.update(f"checking what was served: {done / of:.0%}"))
+
+        def told(done: int, of: int) -> None:
+            status.update(f"checking what was served: {done / of:.0%}")
+
+        verdict = verify(app, log, drive.samples, told, refits_in(settings.registry_dir))
     folded = verdict.fold.counts().values()
     judged = collect(rows, experts)
     same_rows = all(np.array_equal(verdict.judged[model], rows[model]) for model in rows)
@@ -165,6 +172,7 @@ def _report(console: Console, app: App, supervisor: Supervisor, tape: Tape, driv
         "core_seconds_by_expert": costs(verdict),
         "questions": {"asked": drive.n_asked, "failed": drive.n_failed},
         "checked": {"n": verdict.n_checked, "same": verdict.n_same, "folded_again": same_rows},
+        "ledger": economy(app, settings.state_dir),
     }  # fmt: skip
     store.close()
     log.close()
@@ -180,7 +188,13 @@ def costs(verdict: Verdict) -> dict[str, float]:
     late = fold.models["late"]
     twin = _score_s(late) * float(late.metrics.sums[0, 0])
     live = fold.seconds["features"] + fold.seconds["late"] - 2 * twin
-    return {"live": live, "nightly": twin, "frozen": twin, "yesterday": fold.seconds["practice"]}
+    return {
+        "live": live,
+        "nightly": twin,
+        "planned": fold.seconds["planned"],
+        "frozen": twin,
+        "yesterday": fold.seconds["practice"],
+    }
 
 
 def _score_s(model: Any, repeat: int = 20) -> float:

@@ -19,6 +19,7 @@ from headwater.demo.drive import Drive
 EXPERTS = {
     "live": ("late", "live", "learns at each label"),
     "nightly": ("late", "nightly", "weights published at midnight"),
+    "planned": ("planned", "live", "slow trees and a fast layer, by the planner"),
     "frozen": ("late", "frozen", "weights published once, after 20 %"),
     "yesterday": ("practice", "frozen", "20 % learnt, no streaming features"),
     "no_change": ("late", "no_change", "the carrier's last outcome"),

@@ -16,6 +16,7 @@ from headwater.evaluation.prequential import SCORES
 from headwater.learning.kernels import score_rows
 from headwater.log.protocol import Chunk, EventLog
 from headwater.runtime.fold import Fold
+from headwater.runtime.marks import Fitted, no_refits
 
 _CHUNK_EVENTS = 8192
 
@@ -39,9 +40,12 @@ class Verdict:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def verify(app: App, log: EventLog, samples: Sequence[Sample], progress: Callable[[int, int], None]) -> Verdict:
-    """Refold the log, stopping at each sample's place to compare its score."""
+def verify(
+    app: App, log: EventLog, samples: Sequence[Sample], progress: Callable[[int, int], None], fitted: Fitted = no_refits
+) -> Verdict:
+    """Refold the log, stopping at each sample's place to compare its score; `fitted` gives what was refitted meanwhile."""
     fold = Fold(app, clock=time.thread_time)
+    fold.fitted = fitted
     ordered = sorted(samples, key=lambda s: s.seq)
     end, same, at = log.bounds()[1], 0, 0
     judged: dict[str, list[Floats]] = {}

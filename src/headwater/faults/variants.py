@@ -68,11 +68,11 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         "the offset is saved before the rows that leave", "headwater.store.checkpoint",
         (("                for stream, key, value in save.outbox:\n"
-          '                    txn.put(stream.encode() + b"\\0" + key, value)\n', ""),
+          '                    _put(txn, stream.encode() + b"\\0" + key, value)\n', ""),
          ('            crashpoint("checkpoint.committed")\n',
           '            crashpoint("checkpoint.committed")\n            with self._env.begin(write=True) as txn:\n'
           "                for stream, key, value in save.outbox:\n"
-          '                    txn.put(stream.encode() + b"\\0" + key, value)\n')),
+          '                    _put(txn, stream.encode() + b"\\0" + key, value)\n')),
         ("F1",),
     ),
     Variant(
@@ -82,8 +82,8 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "merged rows are dropped before their blocks are named", "headwater.store.deltas",
-        (("        txn.put(block_key(name, (rows.start + start) // per), out[start : start + per].tobytes(), db=db)\n",
-          "        txn.put(block_key(name, (rows.start + start) // per), out[start : start + per].tobytes(), db=db)\n"
+        (("        txn.put(key, sealed(key, out[start : start + per].tobytes()), db=db)\n",
+          "        txn.put(key, sealed(key, out[start : start + per].tobytes()), db=db)\n"
           "    for delta in layers.deltas:\n        for piece in range(delta.n_pieces):\n"
           "            txn.delete(delta.key(name, piece), db=db)\n"),),
         ("F1",), 300,

@@ -17,7 +17,7 @@ from headwater.frontier.fitting import Fitted, Fitter
 from headwater.frontier.scores import losses
 from headwater.frontier.stream import Stream
 from headwater.frontier.updates import GROWTH, Update, Updates
-from headwater.learning.fast import EXPERTS, Fast, FastLayer
+from headwater.learning.fast import EXPERTS, FastLayer, Race
 from headwater.learning.forest import Forest
 from headwater.planning.anchors import Anchors, forgets
 from headwater.planning.bucket import Bucket
@@ -83,7 +83,7 @@ class Life:
         trees: int,
         budget_core_s: float,
         policy: Policy | None = None,
-        spec: Fast | None = None,
+        spec: Race | None = None,
         methods: tuple[Name, ...] = METHODS,
     ) -> None:
         self.stream, self.methods = stream, methods
@@ -93,7 +93,7 @@ class Life:
         self.updates = Updates(stream, fitter, trees, target)
         ladder = self.updates.ladder if methods != ("full",) else None
         self.planner = Planner(policy or Policy(), Bucket(rate, 2 * saved, saved), ladder)
-        layer = FastLayer(spec or Fast(), stream.rows, stream.lagged, absolute=stream.absolute, trees=GROWTH * trees)
+        layer = FastLayer(spec or Race(), stream.rows, stream.lagged, absolute=stream.absolute, trees=GROWTH * trees)
         self.done = Lived(layer, core_s=stream.lag_core_s)
         self._yes = np.concatenate(
             [[0.0], np.cumsum(stream.rows.label[stream.rows.order])]

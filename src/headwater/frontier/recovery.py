@@ -29,13 +29,13 @@ class Recovery:
     Attributes:
         row: The first row after it.
         level: Mean loss before.
-        worst: Greatest mean loss over a run of labels after it.
+        worst: Greatest mean loss over a run of labels after it; None where there are too few labels to say.
         n_labels: Labels until the loss was back; None where the next change came before.
     """
 
     row: int
     level: float
-    worst: float
+    worst: float | None
     n_labels: int | None
 
 
@@ -46,11 +46,11 @@ def recoveries(losses: Floats, rows: Sequence[int]) -> list[Recovery]:
         losses: float64[n], of the answers; NaN where there is no label.
         rows: The first row after each change, ascending.
     """
-    found, ends = [], [*rows[1:], losses.size]
+    found, ends = [], [*rows, losses.size][1:]
     for row, end in zip(rows, ends, strict=True):
         before, after = _there(losses[max(row - BEFORE, 0) : row]), _there(losses[row:end])
         if before.size < RUN or after.size < RUN:
-            found.append(Recovery(row, float(before.mean()) if before.size else float("nan"), float("nan"), None))
+            found.append(Recovery(row, float(before.mean()) if before.size else 0.0, None, None))
             continue
         level, doubt = float(before.mean()), float(before.std() / np.sqrt(RUN))
         means = np.convolve(after, np.ones(RUN), "valid") / RUN

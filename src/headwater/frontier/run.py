@@ -21,7 +21,7 @@ from headwater.frontier.report import Report, Row
 from headwater.frontier.scores import losses, metrics
 from headwater.frontier.stream import WARM_UP, Stream, stream_of
 from headwater.learning.boosted import Boosted
-from headwater.learning.fast import Fast, FastLayer
+from headwater.learning.fast import FastLayer, Race
 from headwater.learning.forest import margins_of
 from headwater.planning.methods import RUNGS, Name
 
@@ -132,7 +132,7 @@ def _compile(stream: Stream) -> None:
     """Have all kernels compiled and the library loaded before anything is measured."""
     numbers = stream.lagged[:100]
     forest = Boosted("log", trees=1, leaves=2).fit(numbers, np.arange(100) % 2 * np.ones(100))
-    layer = FastLayer(Fast(), stream.rows, stream.lagged, absolute=stream.absolute, trees=1)
+    layer = FastLayer(Race(), stream.rows, stream.lagged, absolute=stream.absolute, trees=1)
     layer.advance(0, 10)
     layer.exchange(forest, 10)
     layer.advance(10, 20)

@@ -27,6 +27,7 @@ class Boosted:
         leaves: Of each tree, at most.
         learning_rate: Of each tree.
         seed: Of LightGBM; nothing is drawn at random at these settings, so it changes nothing.
+        min_data_in_leaf: Labels in a leaf, at least.
     """
 
     loss: Literal["log", "absolute"] = "log"
@@ -34,6 +35,7 @@ class Boosted:
     leaves: int = 31
     learning_rate: float = 0.1
     seed: int = 0
+    min_data_in_leaf: int = 20
 
     def name(self) -> str:
         """Such as `60x31`."""
@@ -64,7 +66,7 @@ class Boosted:
                 raise FitStopped("a fit was stopped", where=f"LightGBM {self.name()}", next_step="Give it a larger limit.")
 
         library = _library()
-        data = library.Dataset(numbers, labels, init_score=start, params=_BINS, free_raw_data=True)
+        data = library.Dataset(numbers, labels, init_score=start, params=self._bins(), free_raw_data=True)
         booster = library.train(self._parameters(), data, num_boost_round=trees, callbacks=[ask])
         return flatten(booster.dump_model()["tree_info"], base)
 
@@ -72,10 +74,13 @@ class Boosted:
         """How more trees are fitted that go on from a forest."""
         return Grown(self, forest, trees)
 
+    def _bins(self) -> dict[str, Any]:
+        return {**_BINS, "min_data_in_leaf": self.min_data_in_leaf}
+
     def _parameters(self) -> dict[str, Any]:
         return {
             "objective": "binary" if self.loss == "log" else "regression_l1", "num_leaves": self.leaves,
-            "learning_rate": self.learning_rate, "seed": self.seed, "boost_from_average": False, **_BINS,
+            "learning_rate": self.learning_rate, "seed": self.seed, "boost_from_average": False, **self._bins(),
         }  # fmt: skip
 
 
@@ -99,7 +104,7 @@ class Grown:
         return joined(self.forest, self.spec.trees_for(numbers, labels, start, self.trees, 0.0, is_over))
 
 
-_BINS = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1, "min_data_in_leaf": 20}
+_BINS = {"num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1}
 
 
 def _base(loss: str, labels: Floats) -> float:

@@ -22,7 +22,7 @@ MAX_LEAVES = 120 * 63  # of all trees of a slow model
 
 
 @dataclass(frozen=True, slots=True)
-class Fast:
+class Race:
     """The race's settings; the defaults were chosen on five public streams: see docs/update-economy.md.
 
     Attributes:
@@ -74,7 +74,7 @@ class FastLayer:
         fused: float64[n], what was served.
     """
 
-    def __init__(self, spec: Fast, rows: Rows, numbers: Floats, *, absolute: bool, trees: int) -> None:
+    def __init__(self, spec: Race, rows: Rows, numbers: Floats, *, absolute: bool, trees: int) -> None:
         rows = Rows._make(np.ascontiguousarray(array) for array in rows)  # one layout, hence one compiled pass
         self.spec, self.rows, self.numbers, self.absolute = spec, rows, np.ascontiguousarray(numbers), absolute
         n, self.forest = rows.label.size, None
@@ -86,7 +86,7 @@ class FastLayer:
         self.fused: Floats = np.full(n, np.nan)
         self.most_trees = trees
         self.slow = Slow(np.full(n, -1, np.int64), np.zeros(n), np.zeros((n, trees), np.int16))
-        self.weights = _weights(spec, rows.dense.shape[1], absolute=absolute)
+        self.weights = weights_of(spec, rows.dense.shape[1], absolute=absolute)
 
     forest: Forest | None
 
@@ -132,7 +132,7 @@ class FastLayer:
     def reset(self) -> None:
         """Forget everything that was learnt, the slow model too; labels that were learnt are not learnt again."""
         before = self.weights.place
-        self.weights = _weights(self.spec, self.rows.dense.shape[1], absolute=self.absolute)
+        self.weights = weights_of(self.spec, self.rows.dense.shape[1], absolute=self.absolute)
         self.weights.place[[POINTER, SCALE]] = before[[POINTER, SCALE]]
         self.weights.place[VERSION] = before[VERSION]
         self.rest()
@@ -149,7 +149,8 @@ class FastLayer:
         self.slow.version[rows] = self.version
 
 
-def _weights(spec: Fast, d: int, *, absolute: bool) -> Weights:
+def weights_of(spec: Race, d: int, *, absolute: bool, leaves: int = MAX_LEAVES) -> Weights:
+    """Weights that have learnt nothing, with room for so many leaves."""
     members = spec.members()
     m, size, k = len(members), 1 << spec.bits, len(EXPERTS)
     dense, stack = np.zeros((m, 2 + d)), np.zeros((2, k))
@@ -159,6 +160,6 @@ def _weights(spec: Fast, d: int, *, absolute: bool) -> Weights:
     return Weights(
         members, np.array([absolute, spec.stack_eta, spec.floor, spec.clip, spec.leaf_eta], np.float64), np.zeros((3, d)),
         dense, np.full((m, 2 + d), spec.start), np.zeros((m, size)), np.full((m, size), spec.start),
-        np.zeros((m, MAX_LEAVES)), np.full((m, MAX_LEAVES), spec.leaf_start), stack, np.full(k, 1.0 / k), np.zeros(k),
+        np.zeros((m, leaves)), np.full((m, leaves), spec.leaf_start), stack, np.full(k, 1.0 / k), np.zeros(k),
         np.array([spec.share, 0.0, 0.0, 0.0, spec.rate]), np.array([0.0, 0.0, 1.0, 0.0, -1.0]),
     )  # fmt: skip

@@ -258,3 +258,59 @@ def run(first: int, last: int, rows: Rows, slow: Slow, w: Weights, answers: Floa
         w.place[TAG] = i
         _answers(i, rows, slow, w, margins, answers[i])
         fused[i] = fuse(answers[i], w.mixed)
+
+
+@kernel
+def answer(rows: Rows, slow: Slow, w: Weights, said: Floats) -> None:
+    """Answer every row by itself into float64[n, K + 1]: all experts, then the fused answer. Nothing is learnt or observed."""
+    z, margins = np.zeros(2 + rows.dense.shape[1]), np.zeros(w.members.shape[0])
+    for i in range(said.shape[0]):
+        _vector(i, rows, slow, w, z)
+        _margins(i, rows, slow, w, z, margins)
+        _answers(i, rows, slow, w, margins, said[i])
+        said[i, w.mixed.size] = fuse(said[i], w.mixed)
+
+
+@kernel
+def learn(rows: Rows, slow: Slow, w: Weights, said: Floats, is_said: bool) -> None:
+    """Learn every row's label in turn; experts are judged by `said`, or, where that is not given, by their answers now.
+
+    Args:
+        rows: Each with its label.
+        slow: What the slow model says of them now.
+        w: What is learnt.
+        said: float64[n, K + 1]: what experts said when the rows were asked; else written here.
+        is_said: Whether `said` is given.
+    """
+    n_experts = w.mixed.size
+    z, margins, losses = np.zeros(2 + rows.dense.shape[1]), np.zeros(w.members.shape[0]), np.empty(n_experts)
+    for i in range(said.shape[0]):
+        _observe(i, rows, w)
+        _vector(i, rows, slow, w, z)
+        _margins(i, rows, slow, w, z, margins)
+        w.place[TAG] = i
+        if not is_said:
+            _answers(i, rows, slow, w, margins, said[i])
+            said[i, n_experts] = fuse(said[i], w.mixed)
+        _learn(i, rows, slow, w, said, z, margins, losses)
+    w.place[TAG] = -1.0
+
+
+@kernel
+def repeat(last: Floats, labels: Floats, counts: Floats, rates: Floats) -> None:
+    """Write float64[n] rates, how often yes has followed the last label's value; NaN without one. Labels count in `counts`.
+
+    Args:
+        last: float64[n], each row's last known label; NaN where there is none.
+        labels: float64[n], 0 or 1; NaN counts nowhere.
+        counts: float64[2, 2]: how often no and yes have followed no and yes.
+        rates: float64[n].
+    """
+    for i in range(last.size):
+        if np.isnan(last[i]):
+            rates[i] = np.nan
+            continue
+        row = counts[int(last[i] >= 0.5)]  # noqa: PLR2004 - yes or no
+        rates[i] = row[1] / (row[0] + row[1])
+        if not np.isnan(labels[i]):
+            row[int(labels[i])] += 1.0

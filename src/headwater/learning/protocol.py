@@ -143,3 +143,59 @@ def library(module: str, extra: str, where: str) -> Any:
 def versioned(*distributions: str) -> str:
     """Names and versions of the libraries that a learner's bits depend on."""
     return ", ".join(f"{name} {version(name)}" for name in distributions)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a learner's parts have lost since the last decision point.
+
+    Attributes:
+        n: Labels since then.
+        n_known: Labels learnt in all.
+        losses: Part -> mean loss on them; NaN where it had nothing to say.
+    """
+
+    n: int
+    n_known: int
+    losses: Mapping[str, float]
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A block learner of parts, which are judged by what each said when a question was asked, as the whole is.
+
+    Labels come late, and neighbours' labels come together: judged by what it would say now, the part that follows the newest
+    labels most eagerly would look best. Its declaration has `n_memos`, how many numbers are kept with each question.
+    """
+
+    def say_many(self, xs: Floats, cs: Ints) -> Floats:
+        """float64[n, n_memos]: what is kept of each row, by itself; the last is its score. The state stays as it is."""
+
+    def learn_judged(self, xs: Floats, cs: Ints, ys: Floats, said: Floats) -> None:
+        """`learn_block`, given what was kept, float64[n, n_memos]."""
+
+
+def n_memos(spec: object) -> int:
+    """How many numbers are kept with each question for a learner of a declaration."""
+    return int(getattr(spec, "n_memos", 0))
+
+
+@runtime_checkable
+class Refittable(Protocol):
+    """A block learner with a slow part, which is fitted outside of the fold and exchanged at a recorded place.
+
+    Attributes:
+        has_slow: Whether this one has such a part, and decision points.
+    """
+
+    has_slow: bool
+
+    def take_tally(self) -> Tally | None:
+        """At a decision point: what was lost since the one before. None where none is due; asked after each block."""
+
+    def exchange(self, fitted: Mapping[str, Array]) -> None:
+        """Go on with another slow part.
+
+        Raises:
+            Fatal: It is not of this learner's features.
+        """

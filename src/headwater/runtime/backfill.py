@@ -22,7 +22,9 @@ from headwater.features.watermarks import UNSEEN
 from headwater.log.protocol import Chunk, EventLog
 from headwater.runtime.changes import KEPT, Declared, difference, remember
 from headwater.runtime.checkpointing import JUDGED, LATE, Checkpointer, check_seals, under
+from headwater.runtime.fitter import EXAMPLES
 from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.marks import Fitted, no_refits
 from headwater.runtime.places import NEXT, SEEDED, STATE
 from headwater.runtime.publishing import mark_all
 from headwater.runtime.stopping import stops_in
@@ -34,9 +36,12 @@ Progress = Callable[[int, int], None]  # events folded, events to fold
 
 
 def seed(
-    app: App, log: EventLog, folder: Path, before: Declared, progress: Progress, trust: Trust | None = None
+    app: App, log: EventLog, folder: Path, before: Declared, progress: Progress, trust: Trust | None = None,
+    fitted: Fitted = no_refits,
 ) -> None:  # fmt: skip
     """Make `folder/next`: the changed app's state at the place of the newest save; nothing if it is there already.
+
+    `fitted` gives what was refitted, where the log says that it took effect.
 
     Raises:
         WrongState: Nothing was saved yet, or the log cannot be read by the new declaration.
@@ -57,11 +62,16 @@ def seed(
         if trust is not None and trust.expected is not None:
             check_seals(meta, arrays, trust.expected, kept)
         fold = Fold(app)
+        fold.fitted = fitted
         saver = Checkpointer(fold, new, None if trust is None else trust.seal)
         for effects in _folded(fold, log, meta.seq, progress):
-            saver.gather(Effects({m: rows for m, rows in effects.judged.items() if m not in kept}))
+            judged, examples = (
+                {m: rows for m, rows in part.items() if m not in kept} for part in (effects.judged, effects.examples)
+            )
+            saver.gather(Effects(judged, examples=examples))
         graft(fold, before, meta, arrays, kept)
-        saver.save([row for stream in (*(f"{JUDGED}.{m}" for m in kept), LATE) for row in _rows(old, stream, meta.seq)])
+        streams = [LATE, *(f"{kind}.{m}" for m in kept for kind in (JUDGED, EXAMPLES))]
+        saver.save([row for stream in streams for row in _rows(old, stream, meta.seq)])
         saver.wait()
     finally:
         old.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from headwater.app import App
 from headwater.core.batch import Floats
 from headwater.core.errors import DiskFull
 from headwater.core.seals import Seal
+from headwater.learning.fast_lane import Fast
 from headwater.learning.protocol import BlockLearner
+from headwater.runtime.fitter import EXAMPLES
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.lane import LaneState
 from headwater.runtime.publishing import arrays_of
@@ -19,6 +21,7 @@ from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedM
 
 _GATHER_BYTES = 4 << 20  # copying as much takes some milliseconds
 JUDGED, LATE = "judged", "late"
+_TRIM_EXAMPLES_EVERY = 100  # saves
 SEALS = "seals"
 _TRIM_EVERY, _KEEP_SAVES = 1_000, 100_000  # judged rows and late places of that many saves are kept: a day and more
 
@@ -36,6 +39,7 @@ class Checkpointer:
         self._fold, self._store, self._seal = fold, store, seal
         self._differ = Differ()
         self._judged: dict[str, list[Floats]] = {}
+        self._examples: dict[str, list[Floats]] = {}
         self._late: list[int] = []
         self._last: Save | None = None
         self._n_saves = 0
@@ -45,6 +49,8 @@ class Checkpointer:
         """Keep a step's effects for the next save."""
         for model, parts in effects.judged.items():
             self._judged.setdefault(model, []).extend(parts)
+        for model, parts in effects.examples.items():
+            self._examples.setdefault(model, []).extend(parts)
         self._late.extend(effects.late)
 
     def save(self, more: Iterable[tuple[str, bytes, bytes]] = ()) -> bool:
@@ -64,20 +70,27 @@ class Checkpointer:
         save = Save(meta)
         for name, array, changed in arrays_of(fold):
             self._differ.add(save, name, array, changed)
-        at = fold.seq.to_bytes(8, "big")
-        for model, parts in self._judged.items():
-            save.outbox.append((f"{JUDGED}.{model}", at, np.concatenate(parts).tobytes()))
-        save.outbox += more
-        if self._late:
-            save.outbox.append((LATE, at, np.array(self._late, np.int64).tobytes()))
-        self._judged, self._late, self.seq = {}, [], fold.seq
+        save.outbox = [*self._leaving(), *more]
+        self._judged, self._examples, self._late, self.seq = {}, {}, [], fold.seq
         self._last = save
         self._store.save(save)
         self._n_saves += 1
         if self._n_saves % _TRIM_EVERY == 0:
             for stream in (*(f"{JUDGED}.{model}" for model in fold.models), LATE):
                 self._store.trim(stream, _KEEP_SAVES)
+        if self._n_saves % _TRIM_EXAMPLES_EVERY == 0:
+            for model, window_bytes in window_bytes_of(fold.app).items():
+                self._store.trim_bytes(f"{EXAMPLES}.{model}", window_bytes)
         return True
+
+    def _leaving(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """What was gathered, as rows of the outbox."""
+        at = self._fold.seq.to_bytes(8, "big")
+        for kind, gathered in ((JUDGED, self._judged), (EXAMPLES, self._examples)):
+            for model, parts in gathered.items():
+                yield f"{kind}.{model}", at, np.concatenate(parts).tobytes()
+        if self._late:
+            yield LATE, at, np.array(self._late, np.int64).tobytes()
 
     def _settled(self) -> bool:
         try:
@@ -113,8 +126,16 @@ class Checkpointer:
         return self._store.seq()
 
 
+def window_bytes_of(app: App) -> dict[str, int]:
+    """For each model with a slow part, what the examples of its largest window take."""
+    learners = {name: model.learner for name, model in app.models.items()}
+    windows = {name: spec.slow.window for name, spec in learners.items() if isinstance(spec, Fast) and spec.slow is not None}
+    return {name: 8 * n * (2 + len(app.models[name].numbers) + len(app.models[name].categories)) for name, n in windows.items()}
+
+
 def restore(
-    app: App, store: Checkpoints, seal: Seal | None = None, starts: Mapping[str, Callable[[], BlockLearner]] | None = None
+    app: App, store: Checkpoints, seal: Seal | None = None, starts: Mapping[str, Callable[[], BlockLearner]] | None = None, *,
+    clock: Callable[[], float] | None = None,
 ) -> Fold:  # fmt: skip
     """The fold as last saved, or a fresh one.
 
@@ -123,12 +144,13 @@ def restore(
         store: Where it was saved.
         seal: Must be on whatever a learner of the event lane is given to load; None takes it as it comes.
         starts: Of models that run apart; see `Fold`.
+        clock: The fold's.
 
     Raises:
         WrongState, CorruptData: See `Checkpoints.load`.
         Untrusted: A learner's state was not written by this installation.
     """
-    fold = Fold(app, starts=starts)
+    fold = Fold(app, clock=clock, starts=starts)
     loaded = store.load(app.fingerprint())
     if loaded is None:
         return fold

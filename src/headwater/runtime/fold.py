@@ -23,7 +23,8 @@ from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
 from headwater.runtime.classes_fold import fold_of
 from headwater.runtime.feature_rows import FeatureRows, feature_rows
-from headwater.runtime.lane import LaneState
+from headwater.runtime.lane import LaneState, Point
+from headwater.runtime.marks import ASK_REFIT, REFIT, Fitted, no_refits
 from headwater.runtime.model_fold import Due
 from headwater.runtime.stopping import RESUMED, STOPPED, Stop, Stopped, recipe_of, stop_of
 
@@ -37,6 +38,8 @@ class Effects:
         due: Versions to register and twins that were published, in order.
         late: Places in the log of late events.
         features: Each question's features, where the fold tells them.
+        examples: For each model with a slow part, the blocks that were learnt; see `lane`.
+        points: Decision points that were passed: (model, point).
         bursts: Failures that models' guards saw begin or end, in order.
         stopped: Models that failed, of which the log must be told before anything else is kept of this step.
     """
@@ -45,6 +48,8 @@ class Effects:
     due: list[Due] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
     features: list[FeatureRows] = field(default_factory=list)
+    examples: dict[str, list[Floats]] = field(default_factory=dict)
+    points: list[tuple[str, Point]] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
@@ -86,6 +91,7 @@ class Fold:
         tells_features: Whether effects hold the features of each question.
         seconds: With a clock: time spent by stage: "features", and each model's name.
         on_scored: Told of each bound batch and its features, before any model sees them; see `vectors`.
+        fitted: Gives a slow part by its hash, where a mark says that it takes effect; see `marks`.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class Fold:
         self._clock = clock or (lambda: 0.0)
         self.seconds = dict.fromkeys(("features", *app.models), 0.0)
         self.on_scored: Callable[[Bound, Floats], None] | None = None
+        self.fitted: Fitted = no_refits
         self.seq = 0
         self.tells_features = False
         self.watermarks = Watermarks(list(app.streams.values()))
@@ -122,9 +129,14 @@ class Fold:
         start = 0
         for mark in control_events(chunk.batch):
             self._events(chunk.batch, start, mark.row, effects)
-            self._control(mark)
+            self._control(mark, chunk.seq + mark.row)
             start = mark.row + 1
         self._events(chunk.batch, start, chunk.batch.n, effects)
+        for name, model in self.models.items():
+            fresh, points = model.drain()
+            if fresh:
+                effects.examples[name] = fresh
+            effects.points += [(name, point) for point in points]
         self.seq = chunk.seq + chunk.batch.n
         effects.due.sort(key=lambda due: due.seq)  # models take turns; the order must not depend on the batch
         effects.bursts.sort(key=lambda burst: burst.seq)
@@ -164,11 +176,22 @@ class Fold:
         self.seconds[stage] += now - since
         return now
 
-    def _control(self, mark: ControlEvent) -> None:
+    def _control(self, mark: ControlEvent, seq: int) -> None:
         if mark.kind == "idle":
             self.watermarks.idle(str(mark.body.get("source", "")))
         if mark.kind in {STOPPED, RESUMED}:
             self._stop_or_resume(mark)
+        if mark.kind in {ASK_REFIT, REFIT}:
+            self._refit(mark, seq)
+
+    def _refit(self, mark: ControlEvent, seq: int) -> None:
+        model = self.models.get(str(mark.body.get("model")))
+        if model is None:
+            return  # of a model that this declaration does not have
+        if mark.kind == ASK_REFIT:
+            model.ask(seq, mark.time_ms)
+        elif mark.body.get("recipe") == recipe_of(model.model):
+            model.refit(self.fitted(str(mark.body["sha256"])))
 
     def _stop_or_resume(self, mark: ControlEvent) -> None:
         model = self.models.get(str(mark.body.get("model")))

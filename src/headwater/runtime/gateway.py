@@ -57,7 +57,9 @@ def run_gateway(
 
 
 @contextmanager
-def gateway_of(app: App, settings: Settings, *, beside: bool = False, nursery: Nursery | None = None) -> Iterator[Gateway]:
+def gateway_of(
+    app: App, settings: Settings, *, beside: bool = False, nursery: Nursery | None = None
+) -> Iterator[Gateway]:  # fmt: skip
     """The gateway of an installation, as an ASGI app that nobody serves yet; see `run_gateway`."""
     folder, server, opens = settings.state_dir, settings.server, guarding(settings)
     log = open_log(settings.log_url, dedupe_for_ms=settings.log.dedupe_for_ms)

@@ -31,9 +31,12 @@ from headwater.runtime.failures import Failures
 from headwater.runtime.idleness import Idleness
 from headwater.runtime.incidents import incidents
 from headwater.runtime.isolating import learners
+from headwater.runtime.marks import refits_in
 from headwater.runtime.model_fold import Due
 from headwater.runtime.places import BELLS, FOLLOWING, NEXT, STATE, VIEW
 from headwater.runtime.publishing import Publisher, boot_id
+from headwater.runtime.refits_beside import RefitsBeside
+from headwater.runtime.refitting import slow_fit
 from headwater.runtime.settings import Settings
 from headwater.runtime.stopping import stops_in
 from headwater.runtime.trust import Trust
@@ -101,7 +104,8 @@ class Learner:
         self._bell = Doorbell(self._bells)
         trust = Trust.of(settings.registry_dir)
         starts = learners(app, nursery, settings.learner.model_deadline_s)
-        self.fold = restore(app, self._store, trust.expected, starts)
+        self.fold = restore(app, self._store, trust.expected, starts, clock=time.thread_time)
+        self.fold.fitted = refits_in(settings.registry_dir)
         self.fold.foresee(stops_in(app, log, self.fold.seq))
         self.fold.tells_features = settings.learner.tell_features
         remember(folder / STATE, app)
@@ -129,6 +133,12 @@ class Learner:
         self._failures = Failures(None if self._is_beside else log, self._notices, self._clock, self._bells)
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
+        self._refits: RefitsBeside | None = None
+        if not self._is_beside and any(slow_fit(model) is not None for model in app.models.values()):
+            self._refits = RefitsBeside(
+                self.fold, settings.state_dir, settings.registry_dir, self._notices, self._clock, log.append,
+                lambda: ring(self._bells), self._store,
+            )  # fmt: skip
 
     def run(self, stop: threading.Event) -> None:
         """Fold until told to stop; then fold what is in the log, save and return."""
@@ -167,6 +177,9 @@ class Learner:
         crashpoint("learner.folded")
         self._failures.take(effects.stopped, self.fold)
         self._checkpointer.gather(effects)
+        if self._refits is not None and chunk.batch.n:
+            self._refits.take(effects, (self._clock.now_us() - int(chunk.batch.arrival.max())) / 1e6)
+            self._refits.poll()
         self._unregistered += effects.due
         for rows in effects.features:
             self._untold[FEATURES] += rows.said()
@@ -259,9 +272,11 @@ class Learner:
             said.clear()
 
     def _tend(self) -> None:
-        """What is done while nothing waits: idle marks, retention."""
+        """What is done while nothing waits: what was refitted, idle marks, retention."""
         if self._is_beside:
             return
+        if self._refits is not None:
+            self._refits.poll()
         for batch in self._idleness.marks():
             self._log.append(batch)
         if self._keep.is_bounded:
@@ -276,6 +291,8 @@ class Learner:
         return {"versions": self._n_versions, "cpu_s": time.process_time()}
 
     def close(self) -> None:
+        if self._refits is not None:
+            self._refits.close()
         self.fold.close()
         self._store.close()
         self._view.close()

@@ -28,6 +28,7 @@ from headwater.log.protocol import Receipt
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.incidents import incidents
 from headwater.runtime.publishing import Publisher
+from headwater.runtime.refitting import RefitsAtOnce
 from headwater.runtime.served import served
 from headwater.serving.answerer import ViewAnswerer
 from headwater.serving.predicting import said_of
@@ -56,7 +57,8 @@ class LocalRun:
         log: The log; read it, or append batches of your own and call `catch_up`.
         clock: Stamps arrivals; `advance` it as you like.
         effects: What each step did, in order.
-        notices: What followers of system streams hear; nobody here says anything by itself but the models' guards.
+        notices: What followers of system streams hear; here only plans are said, and what models' guards note.
+        refits: Plans and fits of slow models, with their ledger; they are carried out at once.
     """
 
     def __init__(self, app: App) -> None:
@@ -69,6 +71,8 @@ class LocalRun:
         self._publisher = Publisher(self.fold, self._view, self.clock, resume=False)
         self._answerer = ViewAnswerer(app.plan, served(app), self._view, app.fingerprint())
         self.notices, self._cursors = Notices(None), Cursors(None)
+        self.refits = RefitsAtOnce(app, notices=self.notices)
+        self.refits.attach(self.fold)
         self._n = 0
 
     @property
@@ -104,6 +108,7 @@ class LocalRun:
         """Fold what is in the log, and publish."""
         for chunk in self.log.read(self.fold.seq):
             self.effects.append(self.fold.step(chunk))
+            self.refits.take(self.effects[-1])
             self.notices.append_all(INCIDENTS, incidents(self.effects[-1].bursts))
         self._publisher.publish({"local": True})
 

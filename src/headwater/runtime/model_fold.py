@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,9 @@ from headwater.features.engine import Bound
 from headwater.features.guard import Burst, GuardState
 from headwater.learning.classes import Softmax, SoftmaxLine
 from headwater.learning.linear import Linear, LinearState
-from headwater.learning.protocol import BlockLearner
+from headwater.learning.protocol import BlockLearner, n_memos
 from headwater.learning.vectors import category_matrix, number_matrix
-from headwater.runtime.lane import LaneState
+from headwater.runtime.lane import LaneState, Point
 
 _NEVER = np.int64(2**62)
 VERSION = ""
@@ -81,7 +81,7 @@ class ModelFold:
         codes = list(app.plan.streams)
         self._on, self._by = codes.index(model.schema.stream), codes.index(model.label.value.stream)
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
-        self.n_experts = len(model.experts)
+        self.n_experts, self.n_memos = len(model.experts), n_memos(model.learner)
         self.learner: LinearState | SoftmaxLine | LaneState = _started(model, start)
         self.metrics: Metrics | ClassMetrics
         self.metrics, self.no_change = self._judges()
@@ -89,7 +89,7 @@ class ModelFold:
         self.ints: Ints = np.zeros(p.N_INTS, np.int64)
         self.guard = guard_of(model)
         self.bursts: list[Burst] = []
-        width = p.SCORES + model.n_scores + self.n_numbers + self.n_categories + (self.guard is not None)
+        width = p.SCORES + model.n_scores + self.n_numbers + self.n_memos + self.n_categories + (self.guard is not None)
         self.pending = Pending(width, self.ints)
         self.rules = {VERSION: model.versions, **model.twins}
         self.next_due: Ints = np.array([_first(rule) for rule in self.rules.values()], np.int64).reshape(-1)
@@ -134,10 +134,11 @@ class ModelFold:
         """Vectors of the questions, values of the labels, and the keys that join them."""
         model, n = self.model, bound.n
         on, label = model.schema.stream, model.label
-        xs, cs, bases = np.zeros((n, self.n_numbers)), np.zeros((n, self.n_categories), np.int64), np.zeros(n)
+        xs, bases = np.zeros((n, self.n_numbers + self.n_memos)), np.zeros(n)
+        cs = np.zeros((n, self.n_categories), np.int64)
         on_keys, label_keys, ys = np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.full(n, np.nan)
         if scored.size:
-            xs[scored] = number_matrix(features[scored], self.columns.numbers)
+            xs[scored, : self.n_numbers] = number_matrix(features[scored], self.columns.numbers)
             bases[scored] = features[scored, self.columns.baseline]
             cs[scored] = category_matrix(
                 model.categories, bound.frames[on], bound.time[scored], self.learner.base, model.learner.bits
@@ -154,7 +155,9 @@ class ModelFold:
         """What becomes of each row's question; the guard changes vectors in place. Empty where there is no guard."""
         if self.guard is None:
             return _NO_FATES
-        fates, bursts = self.guard.step(scored[bound.skip[scored] == 0], xs, cs, bound.seq, bound.time)
+        numbers = xs if self.n_memos == 0 else np.ascontiguousarray(xs[:, : self.n_numbers])
+        fates, bursts = self.guard.step(scored[bound.skip[scored] == 0], numbers, cs, bound.seq, bound.time)
+        xs[:, : self.n_numbers] = numbers
         self.bursts += bursts
         return fates
 
@@ -212,6 +215,20 @@ class ModelFold:
             report = self.report()["recent"] if not name else {}
             due.append(Due(self.model.name, name, seq, time_ms, rule.describe(), arrays, report))
 
+    def refit(self, fitted: Mapping[str, Any]) -> None:
+        """Exchange the slow part of the line, where it has one."""
+        if isinstance(self.learner, LaneState):
+            self.learner.exchange(fitted)
+
+    def ask(self, seq: int, time_ms: int) -> None:
+        """A person asks for a refit at a place in the log."""
+        if isinstance(self.learner, LaneState):
+            self.learner.ask(seq, time_ms)
+
+    def drain(self) -> tuple[list[Floats], list[Point]]:
+        """Examples learnt and decision points since the last time; of a line with a slow part only."""
+        return self.learner.drain() if isinstance(self.learner, LaneState) else ([], [])
+
     def report(self) -> dict[str, Any]:
         """Metrics of all experts, and what became of the questions."""
         out: dict[str, Any] = self.metrics.report(self.model.learner.loss)
@@ -224,6 +241,8 @@ class ModelFold:
         }  # fmt: skip
         if self.model.learner.loss == "log":
             out["labels_by_score"] = self.answered.report()
+        if isinstance(self.learner, LaneState) and (stop := self.learner.stops).now is not None:
+            out["stopped"] = {"what": stop.now.what, "at": stop.now.at, "dropped": stop.n_dropped}
         if self.guard is not None:
             out["guard"] = self.guard.report()
         return out

@@ -25,6 +25,7 @@ from headwater.core.personal import has_personal
 from headwater.runtime.changes import remembered
 from headwater.runtime.declared import load_app
 from headwater.runtime.forking import in_fork
+from headwater.runtime.marks import refits_in
 from headwater.runtime.places import FOLLOWING, STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
@@ -122,7 +123,7 @@ def backfill(app: App, settings: Settings, options: dict[str, Any]) -> int:
             say(role="backfill", progress=[done, of])
 
     try:
-        seed(app, log, settings.state_dir, before, tell, Trust.of(settings.registry_dir))
+        seed(app, log, settings.state_dir, before, tell, Trust.of(settings.registry_dir), refits_in(settings.registry_dir))
         learner = Learner(app, log, settings, on_level=lambda seq: say(role="backfill", level=seq), nursery=nursery)
         say(role="backfill", ready=True, seq=learner.fold.seq)
         try:

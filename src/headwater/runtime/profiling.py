@@ -195,7 +195,7 @@ def _questions(model: ModelFold) -> tuple[Any, Any, Any]:
     """Vectors, categories and labels of the newest questions that have a label (0 where none has)."""
     ring = model.pending.rows[model.pending.order()[-_SAMPLE:]]
     at = p.SCORES + model.model.n_scores
-    numbers, categories = ring[:, at : at + model.n_numbers], ring[:, at + model.n_numbers :]
+    numbers, categories = ring[:, at : at + model.n_numbers], ring[:, at + model.n_numbers + model.n_memos :]
     return numbers.copy(), categories.astype(np.int64), np.nan_to_num(ring[:, p.LABEL])
 
 

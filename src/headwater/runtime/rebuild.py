@@ -19,6 +19,7 @@ from headwater.registry.artifact import Artifacts, encode
 from headwater.registry.difference import flat
 from headwater.registry.version import Version
 from headwater.runtime.fold import Fold
+from headwater.runtime.marks import Fitted, no_refits
 from headwater.runtime.model_fold import VERSION, Due
 from headwater.runtime.replay import chunks
 from headwater.runtime.stopping import stops_in
@@ -52,7 +53,13 @@ class Rebuilt:
 
 
 def rebuild(
-    app: App, log: EventLog, version: Version, artifacts: Artifacts, progress: Callable[[int, int], None] | None = None
+    app: App,
+    log: EventLog,
+    version: Version,
+    artifacts: Artifacts,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    fitted: Fitted = no_refits,
 ) -> Rebuilt:
     """Fold the log up to a version and make its file again; a lost or altered file is put back.
 
@@ -62,6 +69,7 @@ def rebuild(
         version: The registered version.
         artifacts: Where its file lies.
         progress: Told (events folded, events to fold).
+        fitted: Gives what was refitted, where the log says that it took effect.
 
     Raises:
         Fatal: The recipe differs, or the log says that nothing was due there.
@@ -71,7 +79,7 @@ def rebuild(
     began = time.perf_counter()
     _check_recipe(app, version)
     _check_log(log, version)
-    due = _fold(app, log, version, progress)
+    due = _fold(app, log, version, progress, fitted)
     made = as_version(due, dict(version.recipe), None, 0.0)
     data = encode(due.arrays, header(made))
     sha256 = hashlib.sha256(data).hexdigest()
@@ -112,9 +120,10 @@ def _check_log(log: EventLog, version: Version) -> None:
         )  # fmt: skip
 
 
-def _fold(app: App, log: EventLog, version: Version, progress: Callable[[int, int], None] | None) -> Due:
+def _fold(app: App, log: EventLog, version: Version, progress: Callable[[int, int], None] | None, fitted: Fitted) -> Due:
     """The version as the fold finds it due: before the row at its `seq`, which is the last one folded."""
     fold, stop = Fold(app), version.seq + 1
+    fold.fitted = fitted
     fold.foresee(stops_in(app, log, 0))
     for chunk in chunks(log, 0, _CHUNK_EVENTS):
         whole = chunk.seq + chunk.batch.n <= stop

@@ -28,8 +28,11 @@ from headwater.ingest.limits import Limits
 from headwater.ingest.shapes import Shapes
 from headwater.log.memory import MemoryLog
 from headwater.log.protocol import Chunk, EventLog
+from headwater.planning.ledger import Ledger
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Effects, Fold
+from headwater.runtime.marks import Fitted, has_plans, no_refits
+from headwater.runtime.refitting import RefitsAtOnce, jobs_report
 from headwater.runtime.stopping import stops_in
 from headwater.runtime.vectors import Vectors
 from headwater.store.checkpoint import Checkpoints
@@ -49,6 +52,8 @@ class Replay:
         counts: in, applied, duplicate, late, quarantined: the first is the sum of the others.
         letters: What was refused when reading.
         reasons: Refusals by code.
+        ledger: What refits of slow models cost and gained, where they were decided here; None where the history itself says
+            when they took effect.
     """
 
     events: int
@@ -57,14 +62,17 @@ class Replay:
     counts: dict[str, int]
     letters: list[Letter] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
+    ledger: Ledger | None = None
 
     def report(self) -> dict[str, Any]:
         """As `headwater replay --json` writes it."""
         rate = self.events / self.seconds if self.seconds > 0 else 0.0
+        spent = {} if self.ledger is None else {"ledger": jobs_report(self.ledger)}
         return {
             "app": self.fold.app.name, "events": self.events, "seconds": self.seconds, "events_per_s": rate,
             "state_hash": self.fold.state_hash(), "counts": self.counts, "quarantined_by_reason": self.reasons,
             "left_out": self.fold.left_out(), "revisions": self.fold.n_revisions(), "metrics": self.fold.metrics(),
+            **spent,
         }  # fmt: skip
 
 
@@ -154,6 +162,7 @@ def _arrange(batch: Batch, ranked: Ints) -> Batch:
 def replay(
     app: App, inputs: Mapping[str, Path], *, mixed: Sequence[Path] = (), batch: int = 4096, restarts: int = 0,
     progress: Progress = ignore, on_effects: Callable[[Effects], None] | None = None, vectors: Path | None = None,
+    fitted: Fitted = no_refits,
 ) -> Replay:  # fmt: skip
     """Fold files.
 
@@ -166,6 +175,8 @@ def replay(
         progress: Told how far it is.
         on_effects: Given what each step did.
         vectors: A folder that keeps each question with its features as they were scored; see `store.history`.
+        fitted: Gives what was refitted, where the history is a log that says when it took effect; see `marks`. Any other
+            history has its refits decided and made here.
     """
     histories = read_inputs(app, inputs, mixed, progress)
     merged, ahead = merge(app, histories)
@@ -177,10 +188,13 @@ def replay(
     letters = [letter for h in histories for letter in h.letters]
     began = time.perf_counter()
     kept = Vectors(app, vectors) if vectors is not None else None
-    fold = _fold(app, log, batch, restarts, progress, on_effects, kept)
+    refits = None if merged is not None and has_plans(merged) else RefitsAtOnce(app)
+    walk = _Walk(app, log, batch, progress, on_effects, kept, refits, fitted)
+    fold = walk.run(restarts)
     seconds = time.perf_counter() - began
     reasons = Counter(letter.code for letter in letters) + Counter({"too_far_ahead": ahead} if ahead else {})
-    return Replay(fold.seq, seconds, fold, _counts(fold, log, len(letters) + ahead), letters, dict(reasons))
+    return Replay(fold.seq, seconds, fold, _counts(fold, log, len(letters) + ahead), letters, dict(reasons),
+                  refits.ledger if refits is not None and refits.upkeeps else None)  # fmt: skip
 
 
 def _counts(fold: Fold, log: EventLog, refused: int) -> dict[str, int]:
@@ -210,35 +224,54 @@ def chunks(log: EventLog, seq: int, events: int) -> Iterator[Chunk]:
         yield Chunk(seq, concat(held))
 
 
-def _fold(
-    app: App, log: EventLog, batch: int, restarts: int, progress: Progress, on_effects: Callable[[Effects], None] | None,
-    vectors: Vectors | None,
-) -> Fold:  # fmt: skip
-    end = log.bounds()[1]
-    stops = [end * (i + 1) // (restarts + 1) for i in range(restarts)]
-    fold = Fold(app)
-    fold.foresee(stops_in(app, log, 0))
-    with tempfile.TemporaryDirectory() as folder:
-        for number, stop in enumerate([*stops, end]):
-            store = Checkpoints(Path(folder)) if restarts else None
-            saver = Checkpointer(fold, store) if store else None
-            fold.on_scored = vectors.keep if vectors else None
-            for chunk in chunks(log, fold.seq, batch):
-                if chunk.seq >= stop:
-                    break
-                part = chunk if chunk.seq + chunk.batch.n <= stop else Chunk(chunk.seq, chunk.batch.slice(0, stop - chunk.seq))
-                effects = fold.step(part)
-                if on_effects:
-                    on_effects(effects)
-                progress("folding", fold.seq, end)
-            if store and saver:
-                if number < restarts:
-                    saver.save()
-                store.wait()
-                if number < restarts:
-                    fold = restore(app, store)
-                    fold.foresee(stops_in(app, log, fold.seq))
-                store.close()
-    if vectors:
-        vectors.flush()
-    return fold
+@dataclass(slots=True, eq=False)
+class _Walk:
+    """One way through a log; see `replay`."""
+
+    app: App
+    log: EventLog
+    batch: int
+    progress: Progress
+    on_effects: Callable[[Effects], None] | None
+    vectors: Vectors | None
+    refits: RefitsAtOnce | None
+    fitted: Fitted
+
+    def run(self, restarts: int) -> Fold:
+        """Fold all of it, saving, dropping and restoring the state so many times."""
+        end = self.log.bounds()[1]
+        stops = [end * (i + 1) // (restarts + 1) for i in range(restarts)]
+        fold = Fold(self.app)
+        fold.foresee(stops_in(self.app, self.log, 0))
+        with tempfile.TemporaryDirectory() as folder:
+            for number, stop in enumerate([*stops, end]):
+                store = Checkpoints(Path(folder)) if restarts else None
+                saver = Checkpointer(fold, store) if store else None
+                self._fold(fold, stop, end)
+                if store and saver:
+                    if number < restarts:
+                        saver.save()
+                    store.wait()
+                    if number < restarts:
+                        fold = restore(self.app, store)
+                        fold.foresee(stops_in(self.app, self.log, fold.seq))
+                    store.close()
+        if self.vectors:
+            self.vectors.flush()
+        return fold
+
+    def _fold(self, fold: Fold, stop: int, end: int) -> None:
+        fold.on_scored = self.vectors.keep if self.vectors else None
+        fold.fitted = self.fitted
+        if self.refits:
+            self.refits.attach(fold)
+        for chunk in chunks(self.log, fold.seq, self.batch):
+            if chunk.seq >= stop:
+                break
+            part = chunk if chunk.seq + chunk.batch.n <= stop else Chunk(chunk.seq, chunk.batch.slice(0, stop - chunk.seq))
+            effects = fold.step(part)
+            if self.refits:
+                self.refits.take(effects)
+            if self.on_effects:
+                self.on_effects(effects)
+            self.progress("folding", fold.seq, end)

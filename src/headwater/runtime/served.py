@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headwater.app import App, Model
 from headwater.features.guard import Verdicts
+from headwater.learning.protocol import n_memos
 from headwater.serving.answerer import Served
 from headwater.serving.looked import Looking
 
@@ -15,7 +16,7 @@ def served(app: App) -> dict[str, Served]:
         names = (*(f.name for f in model.numbers), *(c.name for c in model.categories))
         out[name] = Served(
             number, model.schema, model.label.on, app.columns[name].numbers, tuple(model.categories), names, model.learner,
-            model.n_scores, app.columns[name].baseline, _guarded(app, model),
+            model.n_scores, app.columns[name].baseline, _guarded(app, model), n_memos(model.learner),
         )  # fmt: skip
     return out
 

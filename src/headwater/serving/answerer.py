@@ -48,6 +48,7 @@ class Served:
         n_scores: Floats in a stored question that say what the experts answered.
         baseline: Feature column of what "no change" repeats.
         guard: What looks at its vectors first, if anything does.
+        n_memos: What its learner keeps with a question, between numbers and categories.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Served:
     n_scores: int
     baseline: int
     guard: Looking | None = None
+    n_memos: int = 0
 
 
 class ViewAnswerer:
@@ -171,9 +173,9 @@ class ViewAnswerer:
         time = np.full(n, view.meta.time_ms) if question.time is None else question.time
         keys = hash_values((served.join,), rows, time)
         d, k = len(served.columns), len(served.categories)
-        skip = SCORES + served.n_scores
-        found, stored = view.rows(served.number, keys, skip + d + k + (served.guard is not None), b"q")
-        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d : skip + d + k].astype(np.int64)
+        skip, m = SCORES + served.n_scores, served.n_memos
+        found, stored = view.rows(served.number, keys, skip + d + m + k + (served.guard is not None), b"q")
+        xs, cs = found[:, skip : skip + d].copy(), found[:, skip + d + m : skip + d + m + k].astype(np.int64)
         looked = Looked() if served.guard is None else looked_before(found, stored, skip - 1)
         fresh = np.flatnonzero(~stored)
         if fresh.size:

@@ -291,6 +291,21 @@ class Checkpoints:
             for key in keys[: max(0, len(keys) - keep)]:
                 txn.delete(stream.encode() + b"\0" + key)
 
+    def trim_bytes(self, stream: str, keep: int) -> None:
+        """Drop a stream's oldest rows while the others hold at least `keep` bytes, after the save that is being written."""
+        assert self._pool is not None
+        self._pool.submit(self._trim_bytes, stream, keep)
+
+    def _trim_bytes(self, stream: str, keep: int) -> None:
+        sizes = [(key, len(value)) for key, value in self.outbox(stream)]
+        spare = sum(size for _, size in sizes) - keep
+        with self._env.begin(write=True) as txn:
+            for key, size in sizes:
+                if size > spare:
+                    return
+                txn.delete(stream.encode() + b"\0" + key)
+                spare -= size
+
     def seq(self) -> int:
         """The next place in the log of the last save."""
         with self._env.begin() as txn:

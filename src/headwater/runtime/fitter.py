@@ -1,0 +1,86 @@
+"""A process that fits slow models beside serving: `python -m headwater.runtime.fitter STATE_FOLDER REGISTRY`.
+
+One job a line on stdin, one answer a line on stdout; it ends when its stdin does. It reads examples from the saved state
+and writes what it fitted to the registry, under its hash. It measures itself; whoever started it may kill it at any time. The
+library is loaded once, before the first job.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headwater.core.batch import Floats
+from headwater.core.crashpoints import crashpoint
+from headwater.learning.boosted import FitStopped
+from headwater.learning.protocol import library
+from headwater.learning.slow_fit import VECTOR, SlowFit
+from headwater.registry.artifact import Artifacts
+from headwater.store.checkpoint import Checkpoints
+
+EXAMPLES = "examples"
+_UNNEEDED = ("pandas", "sklearn", "matplotlib", "dask", "graphviz")  # LightGBM would load them: two core-seconds more
+_YIELD = 10  # a fit gives way to those who serve
+
+
+def examples_of(store: Checkpoints, model: str, n_vector: int, rows: int) -> Floats:
+    """float64[at most `rows`, 2 + vector]: the newest examples that were saved, oldest first."""
+    parts = [np.frombuffer(value, np.float64) for _, value in store.outbox(f"{EXAMPLES}.{model}")]
+    whole = np.concatenate(parts) if parts else np.zeros(0)
+    return whole.reshape(-1, VECTOR + n_vector)[-rows:] if rows else np.zeros((0, VECTOR + n_vector))
+
+
+def carry_out(state: Path, files: Artifacts, job: dict[str, Any]) -> dict[str, Any]:
+    """One fit; what came of it, with its core-seconds."""
+    began, limit = time.process_time(), float(job["limit_core_s"])
+
+    def spent() -> float:
+        return time.process_time() - began
+
+    try:
+        with closing(Checkpoints(state, readonly=True)) as store:
+            examples = examples_of(store, job["model"], int(job["n_vector"]), int(job["rows"]))
+        fit = SlowFit(**{**job["fit"], "columns": tuple(job["fit"]["columns"]), "bases": tuple(job["fit"]["bases"])})
+        forest = fit.fit(examples, lambda: spent() > limit)
+        sha256 = files.put(forest._asdict(), {"model": job["model"], "rows": examples.shape[0], "at": job["at"]})
+    except FitStopped:
+        return {"outcome": "stopped", "failure": "it took more than ten times what was reserved", "core_s": spent()}
+    except Exception as error:  # noqa: BLE001 - a method may fail in any way; the served model stays
+        return {"outcome": "failed", "failure": f"{type(error).__name__}: {error}", "core_s": spent()}
+    crashpoint("refit.fitted")
+    return {"outcome": "served", "sha256": sha256, "rows": examples.shape[0], "core_s": spent()}
+
+
+def main(state: str, registry: str) -> None:
+    """Carry out jobs until stdin ends."""
+    voice = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else prints, prints to stderr
+    os.nice(_YIELD)
+    for name in _UNNEEDED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # an import says that it is not there
+    library("lightgbm", "lightgbm", "hw.Fast.slow")
+    print(json.dumps({"ready": True, "core_s": time.process_time()}), file=voice, flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        _limit(float(job["limit_core_s"]))
+        print(json.dumps(carry_out(Path(state), Artifacts(Path(registry)), job)), file=voice, flush=True)
+
+
+def _limit(core_s: float) -> None:
+    """Have the system end us where a library does not come back to ask."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(time.process_time() + core_s) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if most == resource.RLIM_INFINITY else min(soft, most), most))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
