@@ -1,7 +1,8 @@
 """Makes a small state directory and keeps it: `python tests/formats/freeze.py NAME`, once for each format that is released.
 
 What is kept is a compressed copy of log, state, registry and notices, and the answers of its model to a few questions, so that
-a later Headwater can be held against what this one said.
+a later Headwater can be held against what this one said. Its signing key is kept too: it was made for this and signs nothing
+else.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 import lmdb
-import msgspec
 import pytest
 from tests.formats.freeze import APP, CUT, END, FROZEN, answers, fold_on, settings_of
 
@@ -21,7 +20,7 @@ from headwater.following.notices import Notices
 from headwater.log.open import open_log
 from headwater.log.soundness import check_environment
 from headwater.registry.catalog import Catalog
-from headwater.runtime.checkpointing import restore
+from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.declared import load_app
 from headwater.runtime.fold import Fold
 from headwater.runtime.places import FOLLOWING, STATE, STOPPED
@@ -76,11 +75,10 @@ def test_a_newer_app_file_is_refused(app, opened):
         claim_state(place, app)
 
 
-def test_a_newer_save_is_refused(app, opened):
+def test_a_newer_save_is_refused(app, opened, monkeypatch):
     place = opened()
-    with closing(lmdb.open(str(place / STATE), max_dbs=4)) as env, env.begin(write=True) as txn:
-        meta = msgspec.msgpack.decode(txn.get(b"meta"))
-        txn.put(b"meta", msgspec.msgpack.encode({**meta, "format": 99}))
+    monkeypatch.setattr(f"{Checkpointer.__module__}.FORMAT", 99)
+    fold_on(app, place, CUT, END)
     with closing(Checkpoints(place / STATE)) as store, pytest.raises(WrongState, match="format 99"):
         restore(app, store)
 

@@ -155,7 +155,7 @@ def models(draw, name):
         learner=learner,
         versions=draw(st.sampled_from(RULES)),
         twins=twins,
-        guard=draw(guards()),
+        guard=None if isinstance(learner, hw.Softmax) else draw(guards()),
         baseline_by=by,
     )
 
