@@ -66,7 +66,10 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_the_first_fifth_is_left_out_in_the_order_of_questions() -> None:
-    experts = {"late": ["live", "nightly", "frozen", "no_change"], "practice": ["live", "frozen", "no_change"]}
+    experts = {
+        "late": ["live", "nightly", "frozen", "no_change"], "practice": ["live", "frozen", "no_change"],
+        "planned": ["live", "no_change"],
+    }  # fmt: skip
     rows = {}
     for model, names in experts.items():
         made = np.zeros((10, 5 + len(names)))

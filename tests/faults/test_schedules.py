@@ -145,7 +145,8 @@ def test_every_class_gets_its_share(n, least):
 def test_every_crash_point_of_the_code_is_killed_at():
     sources = Path(headwater.__file__).parent.rglob("*.py")
     named = {name for file in sources for name in re.findall(r'crashpoint\("([a-z_.]+)"\)', file.read_text())}
-    assert named == set(POINTS)
+    of_refits = {"refit.fitted", "refit.marked"}  # the shop has no slow model; tests/runtime/test_refits_beside.py stops there
+    assert named - of_refits == set(POINTS)
 
 
 def test_an_unknown_class_names_the_nearest():

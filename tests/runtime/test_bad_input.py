@@ -258,7 +258,7 @@ def test_what_cannot_start_says_why(site, tmp_path, capsys):
         assert f"port {port} is in use" in fails(spec, "--state", tmp_path / "free", "--port", port)
     (tmp_path / "free" / STATE).mkdir(parents=True)
     (tmp_path / "free" / STATE / "data.mdb").write_bytes(b"not what was written there")
-    assert "the saved state cannot be read" in fails(spec, "--state", tmp_path / "free", "--port", 0)
+    assert "this file is damaged or was cut" in fails(spec, "--state", tmp_path / "free", "--port", 0)
 
 
 def test_a_supervisor_that_is_killed_takes_its_children_along_and_the_next_one_goes_on(site):

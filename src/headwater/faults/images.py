@@ -90,7 +90,7 @@ class Disk:
 
     def do(self, op: Op) -> None:
         """Play one operation."""
-        if op.kind in {"create", "rename", "unlink"}:
+        if op.kind in {"create", "rename", "link", "unlink"}:
             file = _File() if op.kind == "create" else self.names.get(op.path, _File())
             self.unsure.append((op, file))
             _rename(self.names, op, file)

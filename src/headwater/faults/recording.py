@@ -19,7 +19,7 @@ from headwater.faults.tracing import allow_tracing, strace, wait_attached
 
 MARKS = "marks"
 _WRITES = "write,writev,pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync"
-_CALLS = f"openat,close,lseek,{_WRITES},rename,renameat,renameat2,unlink,unlinkat"
+_CALLS = f"openat,close,lseek,{_WRITES},rename,renameat,renameat2,link,linkat,unlink,unlinkat"
 _LONGEST = 1 << 24  # bytes of one write that are written down
 _LINE = re.compile(r"^(\d+) +(.*)$")
 _CALL = re.compile(r"^(\w+)\((.*)\) += (-?\d+)")
@@ -33,7 +33,7 @@ class Op(NamedTuple):
     """One thing that happened to a file.
 
     Attributes:
-        kind: "create", "write", "truncate", "sync", "rename", "unlink" or "mark".
+        kind: "create", "write", "truncate", "sync", "rename", "link", "unlink" or "mark".
         path: The file, from the recorded folder on.
         at: Offset in bytes of a write; size after a truncation.
         data: What was written.
@@ -82,11 +82,12 @@ class _Reader:
     def _op(self, name: str, said: str, result: int) -> Iterator[Op]:
         if name == "openat":
             yield from self._open(said, result)
-        elif name.startswith("rename"):
+        elif name.startswith(("rename", "link")):
             old, new = (self._below(_plain(text)) for text in _TEXT.findall(said)[:2])
             if old and new:
-                self.sizes[new] = self.sizes.pop(old, 0)
-                yield Op("rename", old, to=new)
+                is_link = name.startswith("link")
+                self.sizes[new] = self.sizes.get(old, 0) if is_link else self.sizes.pop(old, 0)
+                yield Op("link" if is_link else "rename", old, to=new)
         elif name.startswith("unlink"):
             if path := self._below(_plain(_TEXT.findall(said)[0])):
                 yield Op("unlink", path)

@@ -77,7 +77,8 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "late places are handed on with every later save too", "headwater.runtime.checkpointing",
-        (("self._judged, self._late, self.seq = {}, [], fold.seq", "self._judged, self.seq = {}, fold.seq"),),
+        (("self._judged, self._examples, self._late, self.seq = {}, {}, [], fold.seq",
+          "self._judged, self._examples, self.seq = {}, {}, fold.seq"),),
         ("F8",),
     ),
     Variant(

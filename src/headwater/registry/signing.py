@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from headwater.core.errors import Untrusted
+from headwater.core.files import sync_folder
 from headwater.core.seals import Seal
 from headwater.registry.artifact import canonical
 
