@@ -170,7 +170,16 @@ class Hostile:
         self.trust = Trust.of(self.state / "registry")
         self._register()
         self._serve()
+        self._load_kernels()
         sys.addaudithook(self._hear)
+
+    def _load_kernels(self):
+        """A compiled kernel is cached as a pickle of numba's: those that saving and loading a state need are read now."""
+        store = Checkpoints(self.folder / "kernels")
+        Checkpointer(Fold(self.app), store, self.trust.seal).save()
+        store.wait()
+        restore(self.app, store, self.trust.seal)
+        store.close()
 
     def _hear(self, event, arguments):
         if event == "pickle.find_class":
