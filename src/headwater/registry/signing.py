@@ -104,3 +104,4 @@ def _make(path: Path) -> None:
         pass
     finally:
         temporary.unlink()
+    sync_folder(path.parent)  # what it signs must not reach the disk before its own name does
