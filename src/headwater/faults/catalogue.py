@@ -21,6 +21,7 @@ from headwater.faults.schedule import Fault
 from headwater.faults.secrets import Secrets
 from headwater.faults.signals import KilledProcess, Paused
 from headwater.faults.starving import Full, Starved, SyncFails
+from headwater.faults.upgrades import Upgraded
 from headwater.faults.values import Bursts, WrongValues
 
 
@@ -41,6 +42,7 @@ def all_faults() -> list[Fault]:
         Misbehaving(),
         Tampered(),
         ReplyLost(),
+        Upgraded(),
         Secrets(),
     ]
     found += [PowerFailed(), Rotten(), Misconfigured()]
