@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -91,7 +91,8 @@ def _raise(story: Story, kind: str) -> Path:
 @contextmanager
 def _newer(kind: str) -> Iterator[None]:
     """While inside, this process writes saves, or chunks of the log, as a newer release would; it reads as it did."""
-    format_, seal = vars(checkpointing)["FORMAT"], vars(lmdb)["seal"]
+    format_: int = vars(checkpointing)["FORMAT"]
+    seal: Callable[[int, chunks.Header, bytes], tuple[bytes, int]] = vars(lmdb)["seal"]
 
     def sealed(seq: int, header: chunks.Header, payload: bytes) -> tuple[bytes, int]:
         known, vars(chunks)["FORMAT"] = chunks.FORMAT, _AHEAD
