@@ -9,12 +9,7 @@ from headwater.faults import planting
 from headwater.faults.planting import Caught, check, try_all
 from headwater.faults.variants import VARIANTS, Variant
 
-QUICK = (
-    "ids are not known after a restart",
-    "state and offset in two commits",
-    "lines that cannot be read are dropped",
-    "saves go by the wall clock",
-)
+QUICK = ("state and offset in two commits", "lines that cannot be read are dropped")
 
 
 def test_some_mistakes_are_caught():

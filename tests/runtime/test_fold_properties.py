@@ -255,7 +255,8 @@ def report():
     yield
     print("\nreached:", ", ".join(f"{name} {n}" for name, n in REACHED.items()))
     if REACHED["cases"] >= 60:
-        assert not [name for name, n in REACHED.items() if n == 0 and name != "beyond the ring"], REACHED
+        seldom = {"beyond the ring", "beyond classes"}  # each has a test of its own that always reaches it
+        assert not [name for name, n in REACHED.items() if n == 0 and name not in seldom], REACHED
 
 
 @settings(max_examples=60)
