@@ -6,6 +6,7 @@ distinction on which code may act: `Retryable` (the same call may succeed later)
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -108,3 +109,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"Did you mean {' or '.join(close)}?"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"Known: {', '.join(names[:_SHOWN])}{more}." if names else "None is known."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that this process may have no more memory, or no more threads, which take some.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("can't start new thread"))
+    (True, True)
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))

@@ -21,7 +21,8 @@ from headwater.runtime.local import LocalRun
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _WRONG = (
     ("server.port", '"eighty"'), ("server.port", "-1"), ("server.port", "70000"), ("server.linger_ms", "2.0"),
-    ("server.max_body_bytes", "0"), ("server.host", '"0.0.0.0"'), ("log.dedupe_for", '"a week"'), ("logging.level", '"loud"'),
+    ("server.max_body_bytes", "0"), ("server.without_key", '"everything"'), ("log.dedupe_for", '"a week"'),
+    ("logging.level", '"loud"'),
     ("learner.checkpoint_every_s", "0"), ("learner.checkpoint_every_s", "inf"), ("learner.tell_features", '"perhaps"'),
 )  # fmt: skip
 _EXTRAS = {"lightgbm": "lightgbm", "river.base": "river", "sklearn.linear_model": "sklearn"}

@@ -15,7 +15,7 @@ import structlog
 
 from headwater.core.batch import Batch
 from headwater.core.clock import Clock
-from headwater.core.errors import DiskFull, HeadwaterError, Overloaded, Retryable, nearest
+from headwater.core.errors import DiskFull, HeadwaterError, Overloaded, Retryable, is_out_of_memory, nearest
 from headwater.core.schema import Schema
 from headwater.ingest import arrow, cloudevents
 from headwater.ingest.commit import Done, GroupCommit, joined, parts_of
@@ -197,6 +197,9 @@ def _unavailable(error: HeadwaterError) -> Refusal:
 
 
 def _internal(error: Exception) -> Refusal:
+    if is_out_of_memory(error):
+        what = "the gateway has no memory for this request; nothing of it was acknowledged. Send less at once, or again later."
+        return Refusal(503, "no_memory", "No memory", what, retry_after_s=5.0, incident=_note(error))
     what = "the request failed for a reason of ours; nothing of it was acknowledged. Tell the operator the incident's number."
     return Refusal(500, "internal", "Internal fault", what, incident=_note(error))
 

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from headwater.core.errors import Retryable, nearest
+from headwater.core.errors import Retryable, is_out_of_memory, nearest
 from headwater.serving.admission import Lane, Rounds
 from headwater.serving.arrow import CONTENT_TYPE as ARROW
 from headwater.serving.bodies import BodyReader, Disconnected
@@ -26,7 +26,7 @@ from headwater.serving.inference import Inference
 from headwater.serving.options import Door, Options
 from headwater.serving.pages import Pages
 from headwater.serving.predicting import Answered, Predictor, Told
-from headwater.serving.problems import Problem, shorten, unavailable, unexpected, unknown_path, wrong_method
+from headwater.serving.problems import Problem, no_memory, shorten, unavailable, unexpected, unknown_path, wrong_method
 from headwater.serving.protocol import Answerer
 from headwater.serving.recording import Recorder
 from headwater.serving.replies import JSON, Reply
@@ -237,6 +237,8 @@ class Gateway:
         """Any exception as a response."""
         if isinstance(error, Retryable):
             error = unavailable(error)
+        elif is_out_of_memory(error):
+            error = no_memory(error)
         elif not isinstance(error, Problem):
             self.metrics.errors.inc()
             error = unexpected(error, shorten(path))

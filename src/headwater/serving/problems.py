@@ -75,6 +75,15 @@ def unavailable(error: Retryable, title: str = "Nothing can be answered yet") ->
     return Problem(503, "unavailable", title, next_step=f"Try again after {delay} s.", headers={"retry-after": str(delay)})
 
 
+def no_memory(error: Exception) -> Problem:
+    """503 with Retry-After: the limit is this process's memory."""
+    _log.error("no memory for a request", error=type(error).__name__)
+    return Problem(
+        503, "no-memory", "There is no memory for this request", next_step="Send less at once, or again after 5 s.",
+        headers={"retry-after": "5"},
+    )  # fmt: skip
+
+
 def unknown_path(path: str, next_step: str) -> Problem:
     """404: the table of routes has no such path."""
     return Problem(404, "unknown-path", "There is no such path", where=shorten(path), next_step=next_step)
