@@ -181,6 +181,11 @@ class Model:
         return same and owner(self.label.value).schema.stream == self.schema.stream
 
     @property
+    def lane(self) -> LearnerSpec | None:
+        """The learner, where it is one of the event lane; None where a compiled walk learns."""
+        return None if isinstance(self.learner, Linear | Softmax) else self.learner
+
+    @property
     def n_scores(self) -> int:
         """Floats of a waiting question that say what experts said: a score each, or a class each and probabilities of all."""
         return len(self.experts) * (1 + self.learner.width if isinstance(self.learner, Softmax) else 1)

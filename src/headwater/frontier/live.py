@@ -14,11 +14,11 @@ import numpy as np
 
 from headwater.core.batch import Floats, Ints
 from headwater.frontier.fitting import Fitted, Fitter
-from headwater.frontier.scores import losses
 from headwater.frontier.stream import Stream
 from headwater.frontier.updates import GROWTH, Update, Updates
 from headwater.learning.fast import EXPERTS, FastLayer, Race
 from headwater.learning.forest import Forest
+from headwater.learning.mixture import losses
 from headwater.planning.anchors import Anchors, forgets
 from headwater.planning.bucket import Bucket
 from headwater.planning.delays import Delays, corrected_loss

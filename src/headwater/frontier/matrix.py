@@ -17,10 +17,11 @@ import numpy as np
 from headwater.assess.table import Progress
 from headwater.core.batch import Floats, Ints
 from headwater.frontier.fitting import fit
-from headwater.frontier.scores import losses, probabilities
+from headwater.frontier.scores import probabilities
 from headwater.frontier.stream import Stream
 from headwater.learning.boosted import Boosted
 from headwater.learning.forest import Forest, margins_of
+from headwater.learning.mixture import losses
 
 WINDOWS = (0.05, 0.1, 0.15, 0.25, 0.5, 1.0)  # shares of the stream
 SIZES = ((60, 15), (60, 31), (120, 63))

@@ -18,11 +18,12 @@ from headwater.frontier.live import BOLD, METHODS, Life, Lived
 from headwater.frontier.matrix import Matrix, build, search
 from headwater.frontier.recovery import changes_of, recoveries
 from headwater.frontier.report import Report, Row
-from headwater.frontier.scores import losses, metrics
+from headwater.frontier.scores import metrics
 from headwater.frontier.stream import WARM_UP, Stream, stream_of
 from headwater.learning.boosted import Boosted
 from headwater.learning.fast import FastLayer, Race
 from headwater.learning.forest import margins_of
+from headwater.learning.mixture import losses
 from headwater.planning.methods import RUNGS, Name
 
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2)  # shares of always' core-seconds

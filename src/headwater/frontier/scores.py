@@ -7,16 +7,7 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 from headwater.evaluation.metrics import YES, exact_auc
 from headwater.frontier.stream import Stream
-
-_EPS = 1e-6
-
-
-def losses(answers: Floats, labels: Floats, *, absolute: bool) -> Floats:
-    """The log loss or distance of each answer."""
-    if absolute:
-        return np.abs(answers - labels)
-    p = np.clip(answers, _EPS, 1 - _EPS)
-    return -(labels * np.log(p) + (1 - labels) * np.log1p(-p))
+from headwater.learning.mixture import losses
 
 
 def probabilities(margins: Floats) -> Floats:

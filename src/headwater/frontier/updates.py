@@ -10,10 +10,11 @@ import numpy as np
 
 from headwater.core.batch import Floats, Ints
 from headwater.frontier.fitting import Fitted, Fitter, fit
-from headwater.frontier.scores import losses, probabilities
+from headwater.frontier.scores import probabilities
 from headwater.frontier.stream import Stream
 from headwater.learning.boosted import Boosted
 from headwater.learning.forest import Forest, margins_of
+from headwater.learning.mixture import losses
 from headwater.planning.methods import Ladder, Name
 from headwater.planning.plans import Plan
 from headwater.planning.windows import Choice, Window, candidates, choose

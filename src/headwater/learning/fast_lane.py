@@ -19,7 +19,7 @@ from headwater.learning.fast import EXPERTS, MAX_LEAVES, Race, weights_of
 from headwater.learning.fast_kernels import SCALE, VERSION, Rows, Slow, Weights, answer, learn, repeat
 from headwater.learning.forest import Forest, descend
 from headwater.learning.lightgbm import LightGBM
-from headwater.learning.mixture import EPS, Mixture
+from headwater.learning.mixture import Mixture, losses
 from headwater.learning.protocol import Array, LearnerState, Tally, check_block, check_option, check_shape
 from headwater.learning.slow_fit import YES, SlowFit, last_of
 
@@ -172,7 +172,7 @@ class FastLearner:
         rates = last if self._absolute else self._rates(last, labels, self._repeats)
         learn(self._rows(xs, cs, last, rates, labels), self._slow(xs, cs), self._weights, said, is_said)
         bare = self._bare.learn(said[:, _BARE], labels)
-        lost = _losses(np.column_stack([said, bare]), labels[:, None], absolute=self._absolute)
+        lost = losses(np.column_stack([said, bare]), labels[:, None], absolute=self._absolute)
         self._losses += [np.nansum(lost, axis=0), (~np.isnan(lost)).sum(axis=0)]
         self._counts += ys.size
 
@@ -265,11 +265,3 @@ class FastLearner:
 
 _MIXED = ("weights", "potentials", "state")
 _KEPT = tuple(name for name in Weights._fields if name not in {"members", "params", "leaf", "leaf_squares"})
-
-
-def _losses(said: Floats, labels: Floats, *, absolute: bool) -> Floats:
-    """What each answer has cost: its distance, or its log loss."""
-    if absolute:
-        return np.abs(said - labels)
-    p = np.clip(said, EPS, 1.0 - EPS)
-    return -np.where(labels >= YES, np.log(p), np.log1p(-p))

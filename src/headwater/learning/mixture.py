@@ -39,6 +39,14 @@ def clipped(p: float) -> float:
     return min(max(p, EPS), 1.0 - EPS)
 
 
+def losses(answers: Floats, labels: Floats, *, absolute: bool) -> Floats:
+    """What each answer has cost: its distance, or its log loss as a probability of a label 0 or 1. NaN where one is missing."""
+    if absolute:
+        return np.abs(answers - labels)
+    p = np.clip(answers, EPS, 1.0 - EPS)
+    return -(labels * np.log(p) + (1.0 - labels) * np.log1p(-p))
+
+
 @inlined
 def fuse(answers: Floats, weights: Floats) -> float:
     """The weighted mean of the answers that are there; NaN where nobody is awake."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,9 +11,8 @@ import numpy as np
 from headwater.core.batch import Floats
 from headwater.core.duration import format_ms
 from headwater.evaluation.metrics import YES, exact_auc
+from headwater.learning.mixture import losses
 from headwater.planning.declaring import Calendar, Updating, When
-
-_EPS = 1e-6
 
 
 class Sensor(Protocol):
@@ -34,7 +34,7 @@ class Rules:
         core_s: What sensors have taken, measured, since `spent`.
     """
 
-    def __init__(self, spec: Updating, sensors: list[Sensor], *, absolute: bool) -> None:
+    def __init__(self, spec: Updating, sensors: Sequence[Sensor], *, absolute: bool) -> None:
         self._spec, self._sensors, self._absolute = spec, sensors, absolute
         self._alarms: list[str] = []
         over = max((when.metric.over for when in spec.conditions), default=0)
@@ -46,7 +46,7 @@ class Rules:
         """Look at float64[n, 2]: labels, and what was said before they were known."""
         if self._sensors:
             began = time.thread_time()
-            lost = losses(judged, absolute=self._absolute)
+            lost = losses(judged[:, 1], judged[:, 0], absolute=self._absolute)
             for name, sensor in zip(self._spec.sensors, self._sensors, strict=True):
                 if sensor.feed(lost):
                     self._alarms.append(name)
@@ -97,15 +97,6 @@ class Rules:
         self._newest = np.array(kept["newest"], np.float64).reshape(-1, 2)
 
 
-def losses(judged: Floats, *, absolute: bool) -> Floats:
-    """The log loss or distance of each row (label, answer)."""
-    label, said = judged[:, 0], judged[:, 1]
-    if absolute:
-        return np.abs(label - said)
-    p = np.clip(said, _EPS, 1 - _EPS)
-    return -(label * np.log(p) + (1 - label) * np.log1p(-p))
-
-
 def measure(name: str, judged: Floats) -> float:
     """A metric of float64[n, 2] labels and answers."""
     label, said = judged[:, 0], judged[:, 1]
@@ -115,4 +106,4 @@ def measure(name: str, judged: Floats) -> float:
         return float(((said >= YES) == (label >= YES)).mean())
     if name == "rmse":
         return float(np.sqrt(np.mean((said - label) ** 2)))
-    return float(losses(judged, absolute=name == "mae").mean())
+    return float(losses(said, label, absolute=name == "mae").mean())

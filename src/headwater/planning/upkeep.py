@@ -7,7 +7,7 @@ the rules ask for. It fits nothing: whoever carries an order out says how that e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ class Upkeep:
 
     def __init__(
         self, model: str, spec: Updating, work: Callable[[int], float], window: int, ledger: Ledger, *, absolute: bool,
-        sensors: list[Sensor] | None = None,
+        sensors: Sequence[Sensor] | None = None,
     ) -> None:  # fmt: skip
         policy = Policy(by_itself=spec.by_itself, first_by_itself=spec.first_by_itself)
         self.model, self.spec, self.work, self.window = model, spec, work, window

@@ -14,8 +14,6 @@ from headwater.app import App, Model
 from headwater.core.clock import Clock
 from headwater.core.seals import Seal
 from headwater.following.notices import INCIDENTS, Notices
-from headwater.learning.classes import Softmax
-from headwater.learning.linear import Linear
 from headwater.learning.protocol import BlockLearner
 from headwater.runtime.settings import Server, Settings
 from headwater.runtime.stopping import CarefulLearner
@@ -32,7 +30,7 @@ _log = structlog.stdlib.get_logger("headwater.models")
 
 def is_foreign(model: Model) -> bool:
     """Whether a model's learner is code that is not ours."""
-    return not isinstance(model.learner, Linear | Softmax) and not getattr(model.learner, "is_compiled", False)
+    return model.lane is not None and not getattr(model.lane, "is_compiled", False)
 
 
 def foreign(app: App) -> dict[str, Model]:
@@ -60,8 +58,8 @@ def nursery_for(app: App, memory_mb: int) -> Nursery | None:
 
 
 def _start(model: Model) -> Callable[[], BlockLearner]:
-    assert not isinstance(model.learner, Linear | Softmax)
-    learner = model.learner
+    learner = model.lane
+    assert learner is not None
     return lambda: learner.start(*names(model))
 
 
@@ -71,15 +69,15 @@ def scorers(
     """Who answers for each model of the event lane."""
     found: dict[str, Scorer] = {}
     for name, model in app.models.items():
-        if isinstance(model.learner, Linear | Softmax):
+        if model.lane is None:
             continue
         if nursery is not None and is_foreign(model):
             found[name] = GuardedLane(
-                name, model.learner.loss, _isolated(nursery, name), settings.model_deadline_ms / 1000, seal, on_open
+                name, model.lane.loss, _isolated(nursery, name), settings.model_deadline_ms / 1000, seal, on_open
             )
         else:
             numbers, categories = names(model)
-            found[name] = Lane(name, model.learner, (*numbers, *categories), len(numbers), seal)
+            found[name] = Lane(name, model.lane, (*numbers, *categories), len(numbers), seal)
     return found
 
 
@@ -87,7 +85,7 @@ def lanes_of(
     app: App, settings: Settings, nursery: Nursery | None, on_open: Callable[[str, str, int], None]
 ) -> dict[str, Scorer]:  # fmt: skip
     """`scorers` of an installation; an app without such models needs no key for them."""
-    if all(isinstance(model.learner, Linear | Softmax) for model in app.models.values()):
+    if all(model.lane is None for model in app.models.values()):
         return {}
     return scorers(app, nursery, settings.server, Trust.of(settings.registry_dir).seal, on_open)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from headwater.learning.slow_fit import SlowFit
 from headwater.planning.declaring import updating
 from headwater.planning.ledger import Job, Ledger
 from headwater.planning.planner import Plan
-from headwater.planning.rules import Sensor
+from headwater.planning.sensors import Sensor
 from headwater.planning.upkeep import Order, Upkeep
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.lane import Point
@@ -50,13 +49,8 @@ def upkeep_of(model: Model, ledger: Ledger) -> Upkeep:
     assert learner.slow is not None
     assert fit is not None
     spec, absolute = updating(learner.update), learner.loss != "log"
-    sensors = [_sensor(name, absolute=absolute) for name in spec.sensors]
+    sensors = [Sensor(name, absolute=absolute) for name in spec.sensors]
     return Upkeep(model.name, spec, fit.work, learner.slow.window, ledger, absolute=absolute, sensors=sensors)
-
-
-def _sensor(name: str, *, absolute: bool) -> Sensor:
-    made: Sensor = import_module("headwater.planning.sensors").Sensor(name, absolute=absolute)
-    return made
 
 
 def plan_notice(model: str, seq: int, time_ms: int, plan: Plan) -> Said:

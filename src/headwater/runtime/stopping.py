@@ -20,8 +20,6 @@ import numpy as np
 
 from headwater.app import App, Model
 from headwater.core.batch import Floats, Ints
-from headwater.learning.classes import Softmax
-from headwater.learning.linear import Linear
 from headwater.learning.protocol import BlockLearner, LearnerState
 from headwater.log.control import control_events
 from headwater.log.protocol import EventLog
@@ -145,7 +143,7 @@ def stops_in(app: App, log: EventLog, seq: int) -> dict[str, list[Stop]]:
 
     An app whose learners are all compiled has none, and its log is not read.
     """
-    found: dict[str, list[Stop]] = {name: [] for name, m in app.models.items() if not isinstance(m.learner, Linear | Softmax)}
+    found: dict[str, list[Stop]] = {name: [] for name, m in app.models.items() if m.lane is not None}
     if not found:
         return {}
     for chunk in log.read(seq):
