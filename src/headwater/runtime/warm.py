@@ -13,6 +13,8 @@ from headwater.core.event import Event, Field
 from headwater.core.schema import Kind, Schema
 from headwater.evaluation.labels import label
 from headwater.features.aggregates import category, mean
+from headwater.learning.boosted import flatten
+from headwater.learning.fast_lane import Fast
 from headwater.learning.linear import Linear
 from headwater.runtime.local import LocalRun
 
@@ -34,7 +36,19 @@ def warm(app: App) -> float:
     for name, model in app.models.items():
         for key in ("a", "unknown") if model.schema.field(model.schema.key).kind is Kind.STR else (1, 2):
             run.predict(name, explain=isinstance(model.learner, Linear), **{model.schema.key: key})
+        if isinstance(model.learner, Fast):
+            _learn_fast(model, model.learner)
     return time.perf_counter() - began
+
+
+def _learn_fast(model: Model, spec: Fast) -> None:
+    """A few events fill no block, and nothing is fitted on them: have the fast layer learn beside its trees, and without."""
+    numbers, categories = tuple(f.name for f in model.numbers), tuple(c.name for c in model.categories)
+    learner = spec.start(numbers, categories)
+    xs, cs = np.zeros((2, len(numbers))), np.zeros((2, len(categories)), np.int64)
+    for _ in range(2):
+        learner.learn_judged(xs, cs, np.array([0.0, 1.0]), learner.say_many(xs, cs))
+        learner.exchange(flatten([], 0.0)._asdict())
 
 
 def _frame(schema: Schema, n: int) -> Frame:
@@ -58,7 +72,8 @@ class Outcome(Event, key="key"):
 def _app() -> App:
     answer = label(Outcome.y > 0, join=Outcome.key, on=Question.key, within="1d")
     features: list[AnyFeature] = [Question.x, category(Question.key), mean(Outcome.y, by=Outcome.key, half_life="1h")]
-    return App("warm", models=[Model("warm", on=Question, features=features, label=answer, twins={"twin": every("1d")})])
+    compiled = Model("warm", on=Question, features=features, label=answer, twins={"twin": every("1d")})
+    return App("warm", models=[compiled, Model("fast", on=Question, features=features, label=answer, learner=Fast())])
 
 
 if __name__ == "__main__":
