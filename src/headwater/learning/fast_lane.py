@@ -163,7 +163,7 @@ class FastLearner:
         self._learn(xs, cs, ys, np.empty((ys.size, len(_SAID))), is_said=False)
 
     def learn_judged(self, xs: Floats, cs: Ints, ys: Floats, said: Floats) -> None:
-        self._learn(xs, cs, ys, said, is_said=True)
+        self._learn(xs, cs, ys, np.ascontiguousarray(said), is_said=True)  # one layout, hence one compiled pass
 
     def _learn(self, xs: Floats, cs: Ints, ys: Floats, said: Floats, *, is_said: bool) -> None:
         check_block(xs, ys, "log" if not self._absolute else "squared")
