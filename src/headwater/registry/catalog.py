@@ -28,6 +28,7 @@ from headwater.registry.version import Version
 
 FILE_NAME = "catalog.sqlite"
 _FULL = ("disk is full", "disk I/O error")
+_NOT_DAMAGE = ("locked", "interrupted", "unable to open", "readonly")
 _PURPOSE = "headwater version/1"
 
 
@@ -110,12 +111,13 @@ class Catalog:
     def _intact(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its messages quote what it found
             if any(reason in str(error) for reason in _FULL):
                 step = "Nothing was registered. Free some space."
                 raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
-            is_text = "decode" in str(error)  # a flipped bit may leave what is no text
-            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) and not is_text:
+            # Else our statements, which fit the table that we made, meet another one, or what is no text.
+            is_ours = any(reason in str(error) for reason in _NOT_DAMAGE)
+            if isinstance(error, sqlite3.IntegrityError) or (isinstance(error, sqlite3.OperationalError) and is_ours):
                 raise
             step = "Restore it from a copy; the log can rebuild every version."
             raise CorruptData(

@@ -126,6 +126,7 @@ class Learner:
         self._n_versions = len(registered)
         following = settings.state_dir / FOLLOWING
         self._notices, self._cursors = Notices(following), Cursors(following)
+        self._notices.check()
         # Those of an installation that is older than notices, and those that a crash came before.
         self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []
