@@ -20,7 +20,7 @@ from headwater.following.notices import FILE_NAME as NOTICES
 from headwater.following.notices import Said
 
 N = 40
-FLIPS = 250  # of each file
+FLIPS = 150  # of each file
 LOWERED = {
     NOTICES: ("ALTER TABLE notices DROP COLUMN sum",),
     CONSUMERS: ("ALTER TABLE consumers DROP COLUMN sum", "ALTER TABLE parked DROP COLUMN sum"),

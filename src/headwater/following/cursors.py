@@ -106,7 +106,11 @@ class Cursors:
     def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
         path = None if folder is None else folder / FILE_NAME
         self._db = Database(path, _SCHEMA, _UPGRADES, functions={"row_sum": row_sum}, read_only=read_only)
-        self._db.check()  # a few rows: a file as small as that is read in a moment
+        try:
+            self._db.check()  # a few rows: a file as small as that is read in a moment
+        except BaseException:
+            self._db.close()
+            raise
         self._consumers = SummedTable(self._db, "consumers", _CONSUMER)
         self._parked = SummedTable(self._db, "parked", _PARKED)
 
