@@ -17,6 +17,7 @@ from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
 
 _BUSY_S = 30.0
+_UPGRADE_S = 300.0  # another process may be bringing the file up to date: a million rows take it some ten seconds
 _FULL = ("disk is full", "disk I/O error")
 _NOT_DAMAGE = ("locked", "interrupted", "unable to open")
 
@@ -51,13 +52,14 @@ class Database:
         if path is not None and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
         name = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        self._db = sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(name, uri=True, timeout=_UPGRADE_S, isolation_level=None, check_same_thread=False)
         try:
             for called, function in (functions or {}).items():
                 self._db.create_function(called, -1, function, deterministic=True)
             if not read_only:
                 self._prepare(schema, upgrades)
             self._check_format(len(upgrades) + 1)
+            self._db.execute(f"PRAGMA busy_timeout = {int(1000 * _BUSY_S)}")
         except BaseException:
             self._db.close()
             raise
