@@ -273,5 +273,8 @@ def _version(row: tuple[Any, ...]) -> Version:
     try:
         read: tuple[Mapping[str, Any], Mapping[str, float | None]] = (json.loads(recipe), json.loads(metrics))
     except (ValueError, TypeError, RecursionError) as error:
-        raise Untrusted("what the catalogue says of this version cannot be read", where=f"{line}@{seq}") from error
+        raise Untrusted(
+            "what the catalogue says of this version cannot be read", where=f"{line}@{seq}", got=str(error)[:200],
+            next_step="Put the newest copy of the catalogue back. Nothing of this version is opened.",
+        ) from error  # fmt: skip
     return Version(line, seq, sha256, created_ms, trigger, read[0], parent, log_start, read[1], cost_core_s)
