@@ -111,8 +111,8 @@ class Cursors:
         except BaseException:
             self._db.close()
             raise
-        self._consumers = SummedTable(self._db, "consumers", _CONSUMER)
-        self._parked = SummedTable(self._db, "parked", _PARKED)
+        self._consumers = SummedTable(self._db, "consumers", _CONSUMER, "name")
+        self._parked = SummedTable(self._db, "parked", _PARKED, "consumer, seq")
 
     def claim(self, name: str, stream: str, kind: str, start: int) -> Progress:
         """A consumer's progress; one that was never here begins at `start`.
@@ -121,7 +121,7 @@ class Cursors:
             WrongState: A consumer of this name followed another stream.
         """
         with self._db.writing():
-            self._consumers.add((name, stream, kind, start, 0, 0, 0, 0, 0, "", 1), "name")
+            self._consumers.add((name, stream, kind, start, 0, 0, 0, 0, 0, "", 1))
             self._consumers.change("kind = ?, is_active = 1", (kind,), "WHERE name = ?", (name,))
         found = self.of(name)
         if found.stream != stream:
@@ -168,7 +168,7 @@ class Cursors:
         """Put one event aside and go on after it, in one transaction."""
         said = parked.error[:_ERROR_CHARS]
         with self._db.writing():
-            self._parked.add((*parked[:3], said, parked.event, 0), "consumer, seq")
+            self._parked.add((*parked[:3], said, parked.event, 0))
             self._change(parked.consumer, "next = ?, attempt = 0, retry_us = 0, error = ?", following, said)
 
     def parked(self, consumer: str | None = None) -> list[Parked]:

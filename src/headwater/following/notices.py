@@ -82,7 +82,7 @@ class Notices:
     def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
         path = None if folder is None else folder / FILE_NAME
         self._db = Database(path, _SCHEMA, _UPGRADES, functions={"row_sum": row_sum}, read_only=read_only)
-        self._table = SummedTable(self._db, "notices", _COLUMNS)
+        self._table = SummedTable(self._db, "notices", _COLUMNS, "stream, id")
 
     def check(self) -> None:
         """Whether every notice can be found by its place and its id. Cost: that of reading the whole file.
@@ -110,7 +110,7 @@ class Notices:
             (end,) = db.execute("SELECT COALESCE(MAX(seq) + 1, 0) FROM notices WHERE stream = ?", (stream,)).fetchone()
             for one in said:
                 row = (stream, end + n, one.id, one.time_ms, _encode(dict(one.data)).decode())
-                n += self._table.add(row, "stream, id")
+                n += self._table.add(row)
             crashpoint("notices.put")
         return n
 

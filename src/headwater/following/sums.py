@@ -39,11 +39,14 @@ class SummedTable:
         db: Its file; the function `row_sum` is known there.
         name: Of the table.
         columns: All columns but the last, as the checksum takes them; the first two name a row.
+        unique: The columns by which a row is known as one that is there already.
     """
 
-    def __init__(self, db: Database, name: str, columns: str) -> None:
+    def __init__(self, db: Database, name: str, columns: str, unique: str) -> None:
         self._db, self._name, self._columns = db, name, columns
         self._summed = f"{columns}, sum" if db.format >= SUMMED_FORMAT else columns
+        holes = ", ".join("?" * (columns.count(",") + 2))
+        self._insert = f"INSERT INTO {name} VALUES ({holes}) ON CONFLICT ({unique}) DO NOTHING"  # noqa: S608 - our own words
 
     def rows(self, where: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows that a clause picks, without their checksums; see `each`."""
@@ -69,11 +72,9 @@ class SummedTable:
             )  # fmt: skip
         return tuple(values)
 
-    def add(self, row: Sequence[object], unless: str) -> bool:
-        """Insert a row, in a transaction that is open; False where there is one already with these columns."""
-        holes = ", ".join("?" * (len(row) + 1))
-        into = f"INSERT INTO {self._name} VALUES ({holes}) ON CONFLICT ({unless}) DO NOTHING"  # noqa: S608 - our own words
-        return self._db.execute(into, (*row, row_sum(*row))) == 1
+    def add(self, row: Sequence[object]) -> bool:
+        """Insert a row, in a transaction that is open; False where it is there already."""
+        return self._db.execute(self._insert, (*row, row_sum(*row))) == 1
 
     def change(self, what: str, values: Sequence[object], where: str, which: Sequence[object]) -> int:
         """Change the rows that a clause picks, in a transaction that is open; how many there are.
