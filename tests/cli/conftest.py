@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
 import pytest
+import typer.main
 
 from headwater.cli import main
 from headwater.registry import Catalog, Version
@@ -13,6 +15,15 @@ from headwater.registry import Catalog, Version
 def _as_in_a_pipe(monkeypatch):
     """The output is no terminal and has no width, also in a worker process that was told one."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_program():
+    """The tree of all commands is made once, and not for each command that a test runs."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(main, "build", functools.cache(main.build))
+        patched.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -15,16 +14,14 @@ from headwater.faults.images import Disk, played
 from headwater.faults.recording import Op
 from headwater.faults.schedule import Outcome
 
-# A process of its own: schedules fork, and pytest may have threads.
+# One schedule of each class that is named, each in a process of its own.
 _SCRIPT = """
 import json, sys
 from pathlib import Path
 from random import Random
 from headwater.faults.catalogue import all_faults
 from headwater.faults.sandbox import fork
-from headwater.faults.world import warm
 import msgspec
-warm()
 said = {}
 for name in sys.argv[2:]:
     fault = [one for one in all_faults() if one.id == name][-1]
@@ -38,22 +35,26 @@ print(json.dumps(said))
 """
 
 
-def run(folder: Path, *names: str) -> dict[str, Outcome]:
-    """One schedule of each class."""
-    done = subprocess.run([sys.executable, "-c", _SCRIPT, str(folder), *names], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {name: Outcome(one["fired"], one["violations"]) for name, one in found.items()}
+@pytest.fixture
+def one_of_each(program: Callable[..., str], tmp_path: Path) -> Callable[..., dict[str, Outcome]]:
+    """What came of one schedule of each class."""
+
+    def run(*names: str) -> dict[str, Outcome]:
+        found = json.loads(program(_SCRIPT, str(tmp_path), *names).splitlines()[-1])
+        return {name: Outcome(one["fired"], one["violations"]) for name, one in found.items()}
+
+    return run
 
 
-def test_killed_paused_full_and_flooded_processes_lose_nothing(tmp_path: Path) -> None:
-    for name, outcome in run(tmp_path, "F1", "F4", "F25", "F26", "F27", "F29").items():
+def test_killed_paused_full_and_flooded_processes_lose_nothing(one_of_each: Callable[..., dict[str, Outcome]]) -> None:
+    for name, outcome in one_of_each("F1", "F4", "F25", "F26", "F27", "F29").items():
         assert outcome.violations == [], name
         assert outcome.fired > 0, name
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_failing_syncs_and_power_failures_lose_nothing(tmp_path: Path) -> None:
-    for name, outcome in run(tmp_path, "F2", "F3").items():
+def test_failing_syncs_and_power_failures_lose_nothing(one_of_each: Callable[..., dict[str, Outcome]]) -> None:
+    for name, outcome in one_of_each("F2", "F3").items():
         assert outcome.violations == [], name
         assert outcome.fired > 0, name
 

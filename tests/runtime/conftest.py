@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -66,16 +65,6 @@ def events(n_flights: int, seed: int = 5) -> list[dict[str, Any]]:
         delay = 10.0 * (i % 4) + (i % 17) + chance.gauss(-8, 12)
         made += [departure(i), arrival(i, None if chance.random() < 0.02 else round(delay, 1))]
     return sorted(made, key=lambda e: (e["time"], e["stream"], e["id"]))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _bytecode(tmp_path_factory):
-    """Where the environment forbids bytecode files, a dozen processes would each compile all of numba's sources."""
-    with pytest.MonkeyPatch.context() as patched:
-        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-            patched.delenv("PYTHONDONTWRITEBYTECODE")
-            patched.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import headwater as hw
 from headwater.core.errors import DeclarationError
 from headwater.evaluation.prequential import SCORES
 from headwater.testing import LocalRun
+from headwater.testing.events import Seen, batch_of
 from headwater.testing.in_blocks import InBlocks
 
 START, MINUTE = 1_700_000_000_000, 60_000
@@ -49,16 +50,18 @@ class Sensors:
         self._rng, self.true = np.random.default_rng(3), np.array([10.0, 50.0, -5.0])
 
     def ask(self, n: int = 1, **wrong: Any) -> None:
-        """Send that many; `wrong` replaces a field, or is a function of its true value."""
+        """Send that many at once; `wrong` replaces a field, or is a function of its true value."""
+        rows, first = [], 2 * self.n
         for _ in range(n):
             self.true += self._rng.uniform(-1, 1, 3) - 0.02 * (self.true - [10.0, 50.0, -5.0])
             fields: dict[str, Any] = {**dict(zip("xzw", self.true.tolist(), strict=True)), "where": "ab"[self.n % 2]}
             fields |= {k: v(fields[k]) if callable(v) else v for k, v in wrong.items()}
             self.fields = {"n": self.n, **fields}
             time = START + self.n * MINUTE
-            self.run.send(Reading(**self.fields), time=time)
-            self.run.send(Outcome(n=self.n, y=float(self.true.sum())), time=time + 1000)
+            rows += [Seen(time, Reading(**self.fields)), Seen(time + 1000, Outcome(n=self.n, y=float(self.true.sum())))]
             self.n += 1
+        self.run.log.append(batch_of(rows, first=first))
+        self.run.catch_up()
 
     @property
     def row(self) -> Any:

@@ -167,11 +167,13 @@ def ratios(errors, usual):
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda f: f.__name__)
-def test_errors_stay_within_a_tenth_of_the_undisturbed_run(table, usual, failure):
+def test_errors_stay_within_a_tenth_of_the_undisturbed_run(table, usual, failure, pytestconfig):
     broken = failed(table, failure)
-    (errors, bursts, _), (bare, _, _) = run(broken, GUARD), run(broken, None)
+    errors, bursts, _ = run(broken, GUARD)
     guarded = ratios(errors, usual)
-    print("\n|", " | ".join([failure.__name__, *(f"{ratio:.2f}" for ratio in [*guarded, *ratios(bare, usual)])]), "|")
+    if pytestconfig.getoption("capture") == "no":  # somebody wants the table, and nothing is asserted of the second half of it
+        bare = ratios(run(broken, None)[0], usual)
+        print("\n|", " | ".join([failure.__name__, *(f"{ratio:.2f}" for ratio in [*guarded, *bare])]), "|")
     for during, _ in windows():
         said = [b for b in bursts if during.start <= b.first // 2 < during.stop]
         heard = sorted((b.feature, b.phase) for b in said)

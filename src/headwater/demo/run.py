@@ -76,13 +76,13 @@ def fresh_folder(folder: Path) -> Path:
 
 def run_demo(console: Console, choices: Choices) -> dict[str, Any]:
     """Run it; returns the report. With `stay`, serves until Ctrl-C."""
-    spec = app_file()
+    folder, spec = fresh_folder(choices.state), app_file()
     app = load_app(spec)
     with console.status("reading the flights and warming the kernels"):
         tape = make_tape(load(), limit_days=choices.days)
         warm(app)
     settings = Settings(
-        state_dir=fresh_folder(choices.state),
+        state_dir=folder,
         server={"port": choices.port, "max_lag_events": MAX_LAG_EVENTS},  # type: ignore[arg-type]
         logging={"level": "warning"},  # type: ignore[arg-type]
     )
