@@ -144,6 +144,8 @@ def _arrays(data: memoryview, dtypes: list[np.dtype[Any]], sizes: list[int], at:
 
 def _batch(n: int, shape: _Shape, arrays: list[Any]) -> Batch:
     stream, time, arrival, source, offsets, ids, *rest = arrays
+    if not stream.size == time.size == arrival.size == source.size == offsets.size - 1 == n:
+        raise ValueError(f"it says that it has {n} rows, and its arrays have others")
     following = iter(rest).__next__
     frames = {}
     for name, n_rows, columns in shape.frames:
