@@ -52,18 +52,17 @@ class FastAnswers:
 
     Args:
         layout: Of the declaration.
-        bits: It holds 2^bits rows of hashed weights.
     """
 
-    def __init__(self, layout: Layout, bits: int) -> None:
+    def __init__(self, layout: Layout) -> None:
         self._layout, self._absolute, self._d = layout, layout.absolute, layout.d
-        self._race = Race(bits=bits)
+        self._race = Race(bits=layout.bits)
         self._weights = weights_of(self._race, layout.d, absolute=layout.absolute, leaves=1)
         self._forest: Forest | None = None
         self._repeats: Floats = np.ones((2, 2))
 
     def _say(self, xs: Floats, cs: Ints, slots: Ints) -> Floats:
-        """float64[n, experts + 1] answers; `slots` are the rows' places in the hashed weights."""
+        """float64[n, experts + 1] answers; `slots` are those of the rows."""
         n, last = xs.shape[0], last_of(xs, self._layout.bases)
         said = np.empty((n, len(SAID)))
         if n:
@@ -130,10 +129,15 @@ class FastAnswers:
 
 
 class ShownAnswers(FastAnswers):
-    """Answers from the parts that are shown; the bits are those of the learner that showed them."""
+    """Answers from the parts that are shown; the bits are those of the learner that showed them.
+
+    Hashed rows are looked up when they are first asked for, and kept until the next head: they change with it, never alone.
+    """
 
     def __init__(self, layout: Layout) -> None:
-        super().__init__(layout, bits=0)
+        super().__init__(layout)
+        self._weights = self._weights._replace(sparse_squares=np.zeros((0, 0)))  # only who learns needs them
+        self._is_here = np.zeros(1 << layout.bits, np.bool_)
 
     def take_trees(self, parts: Mapping[str, Array]) -> None:
         """Other trees; their head has to follow."""
@@ -147,6 +151,7 @@ class ShownAnswers(FastAnswers):
         """
         self._weights = self._weights._replace(**{name: np.array(parts[name]) for name in _HEAD})
         self._repeats = np.array(parts["repeats"])
+        self._is_here[:] = False
         n_leaves = 0 if self._forest is None else self._forest.values.size
         if n_leaves != (parts["leaf"].size if "leaf" in parts else 0):
             raise CorruptData(
@@ -158,7 +163,10 @@ class ShownAnswers(FastAnswers):
     def score_many(self, xs: Floats, cs: Ints, look_up: LookUp) -> Floats:
         """float64[n] scores; the hashed rows that they need are looked up."""
         slots = self._slots(xs, cs)
-        known = np.unique(slots[slots >= 0])
-        self._weights = self._weights._replace(sparse=np.ascontiguousarray(look_up(known).T))
-        at = np.where(slots >= 0, np.searchsorted(known, slots), -1)
-        return self._say(xs, cs, at)[:, -1].copy()
+        asked = slots[slots >= 0]
+        new = asked[~self._is_here[asked]]
+        if new.size:
+            new = np.unique(new)
+            self._weights.sparse[:, new] = look_up(new).T
+            self._is_here[new] = True
+        return self._say(xs, cs, slots)[:, -1].copy()

@@ -137,7 +137,7 @@ class FastLearner(FastAnswers):
     """
 
     def __init__(self, spec: Fast, numbers: tuple[str, ...], categories: tuple[str, ...]) -> None:
-        super().__init__(spec.layout(numbers, categories), spec.bits)
+        super().__init__(spec.layout(numbers, categories))
         self._spec, self.has_slow, self.trees_mark = spec, spec.slow is not None, 0
         self.dirty: Bytes = np.zeros(1 << spec.bits, np.uint8)
         loss: Literal["log", "absolute"] = "absolute" if self._absolute else "log"
@@ -197,6 +197,10 @@ class FastLearner(FastAnswers):
         place, weights = self._weights.place, self._weights
         place[VERSION] += 1.0
         weights.leaf[:] = forest.values / (place[SCALE] if self._absolute else 1.0)
+
+    def head(self) -> dict[str, Array]:
+        """With the labels learnt: after each block it is another one, and what was kept beside the one before is outdated."""
+        return {**super().head(), "counts": self._counts}
 
     def hashed(self, slots: Ints) -> Floats:
         """float64[n, members]: rows of the hashed weights."""

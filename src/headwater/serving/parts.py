@@ -64,8 +64,6 @@ class FastLane:
         """
 
         def look_up(slots: Ints) -> Floats:
-            if not slots.size:
-                return np.zeros((0, len(MEMBERS)))
             return view.rows(self._number, slots.astype(np.uint64), len(MEMBERS), HASHED_ROW)[0]
 
         with self._lock:
