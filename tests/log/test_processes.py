@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from headwater.core import crashpoints
-from headwater.core.errors import WrongState
+from headwater.core.errors import HeadwaterError, WrongState
 from headwater.faults.kills import die_at
+from headwater.faults.tracing import allow_tracing, failing
 from headwater.log import LmdbLog, Verdict
 from headwater.testing.log_conformance import Row, batch_of, stored
 
@@ -182,6 +183,56 @@ def test_every_append_is_synced_before_it_is_acknowledged(tmp_path: Path, start:
     # Pages, then a sync, then the meta page (through a descriptor opened with O_DSYNC), and only then the acknowledgement.
     assert all(append.strip("w").startswith("s") and append.endswith("w") for append in appends), appends
     assert steps.count("s") == 10
+
+
+def append_or_say(folder: Path, pipe: Connection) -> None:
+    """Append each row that is sent, and say what came of it."""
+    allow_tracing()
+    log = LmdbLog(folder)
+    pipe.send("open")
+    while (name := pipe.recv()) is not None:
+        try:
+            pipe.send(log.append(batch_of([Row(name)])).seq.tolist())
+        except HeadwaterError as error:
+            pipe.send(type(error).__name__)
+    log.close()
+
+
+def test_a_log_goes_on_after_lmdb_refused_all_use(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    pipe, theirs = FORK.Pipe()
+    child = FORK.Process(target=append_or_say, args=(tmp_path / "log", theirs), daemon=True)
+    child.start()
+    assert child.pid is not None
+
+    def append(name: str) -> Any:
+        pipe.send(name)
+        return pipe.recv()
+
+    assert pipe.recv() == "open"
+    assert append("before") == [0]
+    with failing(child.pid, ["pwrite64"], "EIO", 1) as failed:  # the first pages of the file are written by it
+        assert [append("lost"), append("lost"), append("lost")] == ["DiskFull"] * 3
+        assert failed() >= 3
+    assert append("lost") == [1]
+    assert append("before") == [0]
+    pipe.send(None)
+    child.join()
+    log = LmdbLog(tmp_path / "log", readonly=True)
+    assert [row.id for _, row in stored(log)] == ["before", "lost"]
+    log.close()
+
+
+def test_a_power_failure_leaves_no_half_made_environment(tmp_path: Path) -> None:
+    """What is cut is the file beside; the name is given to what is on disk."""
+    folder = tmp_path / "log"
+    (folder / "making-1").mkdir(parents=True)
+    (folder / "making-1" / "data.mdb").write_bytes(bytes(100))
+    log = LmdbLog(folder)
+    assert log.append(batch_of([Row("a")])).seq.tolist() == [0]
+    log.close()
+    assert (folder / "data.mdb").stat().st_nlink == 1
 
 
 def step(line: str) -> str:

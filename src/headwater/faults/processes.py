@@ -28,6 +28,8 @@ from headwater.serving.server import Running, bind
 from headwater.telemetry.logs import configure
 
 GATEWAY, LEARNER, WORKER = "gateway", "learner", "worker"
+_SENTENCE = "headwater.core.errors."  # an end that says what, where and what to do
+_NO_MEMORY = ("code 127:", "LLVM ERROR: Unable to allocate", "bad_alloc")  # how libraries end a process that has none
 GRACE_S = 20.0  # for what should take milliseconds, on a machine that is busy
 
 
@@ -51,6 +53,7 @@ class Processes:
 
     Attributes:
         born_with: Resource limits (`resource.RLIMIT_...`) of processes that are started from now on.
+        may_end: Roles that a fault may end, if they say why: they are started again, as the supervisor does.
     """
 
     def __init__(self, app: App, place: Path, **settings: dict[str, Any]) -> None:
@@ -63,6 +66,7 @@ class Processes:
         self._listening = bind("127.0.0.1", 0)
         self._members: dict[str, _Member] = {}
         self.born_with: dict[int, int] = {}
+        self.may_end: set[str] = set()
 
     @property
     def port(self) -> int:
@@ -139,6 +143,23 @@ class Processes:
         member.child.reap()
         os.close(member.leash)
 
+    def tend(self, role: str) -> list[str]:
+        """Start a process that has ended again; in words, what was wrong with its end."""
+        if self.is_alive(role):
+            return []
+        why = self.stop(role) or [f"code 0: {self.printed(role)}"]
+        self.start(role)
+        return [] if role in self.may_end and is_explained(why) else [f"the {role} ended by itself: {why[0]}"]
+
+    def finish(self, role: str) -> list[str]:
+        """Have a process finish; one that may end by itself, and does so now, has to finish once more."""
+        why = self.stop(role)
+        if why and role in self.may_end and is_explained(why):
+            self.start(role)
+            self.wait_ready(role)
+            why = self.stop(role)
+        return why
+
     def send(self, role: str, number: signal.Signals) -> None:
         """Send a process a signal."""
         os.kill(self.pid(role), number)
@@ -173,6 +194,8 @@ class Processes:
         """Wait until the served state has seen the whole log; in words, what is wrong where it never does."""
         ends, said = time.monotonic() + deadline_s, "nothing"
         while time.monotonic() < ends:
+            if wrong := [what for role in sorted(self.may_end) for what in self.tend(role)]:
+                return wrong
             with self.caller() as caller:
                 answer = caller.call("GET", "/readyz")
             if answer.status == 200 and answer.content.get("age_events") == 0:  # noqa: PLR2004
@@ -192,6 +215,11 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def is_explained(why: list[str]) -> bool:
+    """Whether the end of a process was an error of ours, or a library's word that there is no memory."""
+    return any(word in said for said in why for word in (_SENTENCE, *_NO_MEMORY))
 
 
 _ROLES: dict[str, Callable[[Processes], None]] = {

@@ -54,22 +54,28 @@ class Scene:
         """Whatever is wrong, predictions are answered."""
         with self.processes.caller() as caller:
             answer = caller.ask(MODEL, _ASKED)
-        if answer.status != OK or len(answer.content["predictions"]) != len(_ASKED):
+        if GATEWAY in self.processes.may_end and not self.processes.is_alive(GATEWAY):
+            self.fired += 1
+            self.tend()
+        elif answer.status != OK or len(answer.content["predictions"]) != len(_ASKED):
             self.violations.append(f"a prediction is not answered: {answer}; {self.processes.printed(GATEWAY)}")
+
+    def tend(self) -> None:
+        """Start again what has ended, as the supervisor does; whoever was connected to it connects anew."""
+        for role in (LEARNER, GATEWAY):
+            if not self.processes.is_alive(role):
+                self.violations += self.processes.tend(role)
+                self.producer.close()
 
     def settle(self) -> None:
         """The faults have ended: send the rest, and what is unsure again; let all come to rest, and audit what is on disk."""
         processes = self.processes
-        for role in (LEARNER, GATEWAY):
-            if not processes.is_alive(role):
-                why = processes.stop(role) or [f"code 0: {processes.printed(role)}"]
-                self.violations.append(f"the {role} ended by itself: {why[0]}")
-                processes.start(role)
+        self.tend()
         for part in self.take(len(self.parts)):
             self.expect_stored(self.producer.send(part))
         self.violations += self.producer.resend()
         self.violations += processes.wait_learnt()
-        self.violations += [*processes.stop(GATEWAY), *processes.stop(LEARNER)]
+        self.violations += [*processes.finish(GATEWAY), *processes.finish(LEARNER)]
         book = Book()
         book.enter(self.producer.sent)
         self.violations += audit(processes.app, processes.settings, book, is_exact=False)

@@ -61,18 +61,18 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "state and offset in two commits", "headwater.store.checkpoint",
-        (('                crashpoint("checkpoint.blocks_put")\n',
-          '            crashpoint("checkpoint.blocks_put")\n            with self._env.begin(write=True) as txn:\n'),),
+        (('            crashpoint("checkpoint.blocks_put")\n',
+          '        crashpoint("checkpoint.blocks_put")\n        with self._begin(write=True) as txn:\n'),),
         ("F1",),
     ),
     Variant(
         "the offset is saved before the rows that leave", "headwater.store.checkpoint",
-        (("                for stream, key, value in save.outbox:\n"
-          '                    _put(txn, stream.encode() + b"\\0" + key, value)\n', ""),
-         ('            crashpoint("checkpoint.committed")\n',
-          '            crashpoint("checkpoint.committed")\n            with self._env.begin(write=True) as txn:\n'
-          "                for stream, key, value in save.outbox:\n"
-          '                    _put(txn, stream.encode() + b"\\0" + key, value)\n')),
+        (("            for stream, key, value in save.outbox:\n"
+          '                _put(txn, stream.encode() + b"\\0" + key, value)\n', ""),
+         ('        crashpoint("checkpoint.committed")\n',
+          '        crashpoint("checkpoint.committed")\n        with self._begin(write=True) as txn:\n'
+          "            for stream, key, value in save.outbox:\n"
+          '                _put(txn, stream.encode() + b"\\0" + key, value)\n')),
         ("F1",),
     ),
     Variant(

@@ -24,7 +24,7 @@ from headwater.log.admission import Admission, Candidate, admit, candidates, rec
 from headwater.log.chunks import Header, key_of, missing, peek, pieces, seal, seq_of, unseal
 from headwater.log.counts import added, tally
 from headwater.log.dedupe import DEDUPE_FOR_MS, DedupeIndex
-from headwater.log.environment import MAP_BYTES, Environment, Transaction
+from headwater.log.environment import MAP_BYTES, Database, Environment, Transaction
 from headwater.log.fingerprints import fingerprints
 from headwater.log.protocol import Chunk, Counts, Receipt
 from headwater.log.state import State
@@ -70,12 +70,23 @@ class LmdbLog:
         self._appending = threading.Lock()
         self._index = DedupeIndex()
         self._env = Environment(path, ("chunks", "meta", "counts"), map_bytes=map_bytes, readonly=readonly)
-        self._chunks, self._meta, self._counts = self._env.databases
         try:
             self._begin()
         except BaseException:
             self._env.close()
             raise
+
+    @property
+    def _chunks(self) -> Database:
+        return self._env.databases[0]
+
+    @property
+    def _meta(self) -> Database:
+        return self._env.databases[1]
+
+    @property
+    def _counts(self) -> Database:
+        return self._env.databases[2]
 
     def _begin(self) -> None:
         if not self._env.readonly:

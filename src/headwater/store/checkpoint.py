@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from headwater.core.batch import Ints
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
-from headwater.log.environment import is_full
+from headwater.log.environment import begun, make_environment
 from headwater.store import deltas
 from headwater.store.deltas import BLOCK_BYTES, Layers, block_key, rows_in
 from headwater.store.sealed import sealed, unsealed
@@ -150,21 +151,25 @@ class Checkpoints:
     """The state environment. One process writes (the learner); others may read the outbox."""
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        if not readonly:
-            path.mkdir(parents=True, exist_ok=True)
-        elif not (path / "data.mdb").exists():
+        if readonly and not (path / "data.mdb").exists():
             raise WrongState(
                 "nothing has been saved here yet", where=str(path), next_step="Check --state, or `headwater run` first."
             )
         try:
+            if not readonly:
+                make_environment(path)
             self._env = lmdb.open(str(path), map_size=_MAP_BYTES, max_dbs=64, subdir=True, readonly=readonly, max_readers=256)
         except lmdb.Error as error:
             raise _unreadable(path, error) from error
+        self._path = path
         self._blocks = self._env.open_db(b"blocks", create=not readonly)
         self._pool = ThreadPoolExecutor(1, "checkpoint") if not readonly else None
         self._pending: Future[None] | None = None
         self._merging: Iterator[None] | None = None
         self._is_closed = False
+
+    def _begin(self, *, write: bool = False) -> AbstractContextManager[Any]:
+        return begun(self._env, self._path, write=write)
 
     def load(self, app: str) -> tuple[SavedMeta, dict[str, Array]] | None:
         """The last save, or None in a fresh directory.
@@ -173,7 +178,7 @@ class Checkpoints:
             WrongState: It was made by another app or a newer format.
             CorruptData: A part is missing, has the wrong size, or was altered.
         """
-        with self._env.begin() as txn:
+        with self._begin() as txn:
             meta = _meta(txn)
             if meta is None:
                 return None
@@ -205,28 +210,21 @@ class Checkpoints:
             pending.result()
 
     def _write(self, save: Save) -> None:
-        try:
-            with self._env.begin(write=True) as txn:
-                for key, value in save.blocks:
-                    txn.put(key, sealed(key, value), db=self._blocks)
-                layers = _layers(txn)
-                for rows in save.changed:
-                    mine = layers.setdefault(rows.array, Layers(rows.dtype, rows.shape))
-                    mine.shape = rows.shape
-                    deltas.append(txn, self._blocks, mine, rows.array, rows.at, rows.rows)
-                _put(txn, _LAYERS, _encode(layers))
-                crashpoint("checkpoint.blocks_put")
-                for stream, key, value in save.outbox:
-                    _put(txn, stream.encode() + b"\0" + key, value)
-                _put(txn, _META, _encode(save.meta))
-                crashpoint("checkpoint.put")
-            crashpoint("checkpoint.committed")
-        except lmdb.Error as error:
-            if not is_full(error):
-                raise
-            raise DiskFull(
-                "the checkpoint cannot be written", where="state", got=str(error), next_step="Free disk space."
-            ) from error
+        with self._begin(write=True) as txn:
+            for key, value in save.blocks:
+                txn.put(key, sealed(key, value), db=self._blocks)
+            layers = _layers(txn)
+            for rows in save.changed:
+                mine = layers.setdefault(rows.array, Layers(rows.dtype, rows.shape))
+                mine.shape = rows.shape
+                deltas.append(txn, self._blocks, mine, rows.array, rows.at, rows.rows)
+            _put(txn, _LAYERS, _encode(layers))
+            crashpoint("checkpoint.blocks_put")
+            for stream, key, value in save.outbox:
+                _put(txn, stream.encode() + b"\0" + key, value)
+            _put(txn, _META, _encode(save.meta))
+            crashpoint("checkpoint.put")
+        crashpoint("checkpoint.committed")
         if self._merging is None and any(found.should_merge for found in layers.values()):
             self._merging = self._merge(layers)
             self._later()
@@ -242,9 +240,7 @@ class Checkpoints:
             next(self._merging)
         except StopIteration:
             self._merging = None
-        except lmdb.Error as error:
-            if not is_full(error):
-                raise
+        except DiskFull:
             self._merging = None  # a later save begins again
         else:
             self._later()
@@ -255,11 +251,11 @@ class Checkpoints:
             if not old.should_merge:
                 continue
             for rows in deltas.slices(old):
-                with self._env.begin(write=True) as txn:
+                with self._begin(write=True) as txn:
                     deltas.merge(txn, self._blocks, old, name, rows)
                     crashpoint("checkpoint.merging")
                 yield
-            with self._env.begin(write=True) as txn:
+            with self._begin(write=True) as txn:
                 now = _layers(txn)
                 deltas.merged(txn, self._blocks, now[name], old, name)
                 _put(txn, _LAYERS, _encode(now))
@@ -273,7 +269,7 @@ class Checkpoints:
             CorruptData: One was altered.
         """
         prefix = stream.encode() + b"\0"
-        with self._env.begin() as txn, txn.cursor() as cursor:
+        with self._begin() as txn, txn.cursor() as cursor:
             found = cursor.set_range(prefix + since)
             while found and cursor.key().startswith(prefix):
                 key = cursor.key()
@@ -287,7 +283,7 @@ class Checkpoints:
 
     def _trim(self, stream: str, keep: int) -> None:
         keys = [k for k, _ in self.outbox(stream)]
-        with self._env.begin(write=True) as txn:
+        with self._begin(write=True) as txn:
             for key in keys[: max(0, len(keys) - keep)]:
                 txn.delete(stream.encode() + b"\0" + key)
 
@@ -299,7 +295,7 @@ class Checkpoints:
     def _trim_bytes(self, stream: str, keep: int) -> None:
         sizes = [(key, len(value)) for key, value in self.outbox(stream)]
         spare = sum(size for _, size in sizes) - keep
-        with self._env.begin(write=True) as txn:
+        with self._begin(write=True) as txn:
             for key, size in sizes:
                 if size > spare:
                     return
@@ -308,7 +304,7 @@ class Checkpoints:
 
     def seq(self) -> int:
         """The next place in the log of the last save."""
-        with self._env.begin() as txn:
+        with self._begin() as txn:
             meta = _meta(txn)
         return meta.seq if meta else 0
 

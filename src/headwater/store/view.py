@@ -20,9 +20,9 @@ import msgspec
 import numpy as np
 
 from headwater.core.batch import Floats
-from headwater.core.errors import DiskFull, Retryable
+from headwater.core.errors import Retryable
 from headwater.core.hashing import Hashes
-from headwater.log.environment import is_full
+from headwater.log.environment import begun
 
 _META = b"m"
 _MAP_BYTES = 1 << 36  # address space, not disk
@@ -106,17 +106,17 @@ class ViewWriter:
     """The learner's side."""
 
     def __init__(self, path: Path) -> None:
-        self._env = _open(path, readonly=False)
+        self._env, self._path = _open(path, readonly=False), path
 
     def seq(self) -> int:
         """How far the published state has got; 0 if nothing is published."""
-        with self._env.begin() as txn:
+        with begun(self._env, self._path) as txn:
             found = txn.get(_META)
         return _decode(found).seq if found else 0
 
     def questions(self) -> list[bytes]:
         """Keys of all waiting questions that are shown."""
-        with self._env.begin() as txn, txn.cursor() as cursor:
+        with begun(self._env, self._path) as txn, txn.cursor() as cursor:
             found = cursor.set_range(b"q")
             keys: list[bytes] = (
                 list(takewhile(lambda key: key.startswith(b"q"), cursor.iternext(values=False))) if found else []
@@ -125,7 +125,7 @@ class ViewWriter:
 
     def clear(self) -> None:
         """Forget everything, row by row: dropping LMDB's main database leaves pages that later commits trip over."""
-        with self._env.begin(write=True) as txn, txn.cursor() as cursor:
+        with begun(self._env, self._path, write=True) as txn, txn.cursor() as cursor:
             found = cursor.first()
             while found:
                 found = cursor.delete()
@@ -138,20 +138,13 @@ class ViewWriter:
         Raises:
             DiskFull: The old state stands.
         """
-        try:
-            with self._env.begin(write=True) as txn, txn.cursor() as cursor:
-                for key in deletes:
-                    txn.delete(key)
-                cursor.putmulti(puts)
-                if status is not None:
-                    txn.put(_STATUS, status)
-                txn.put(_META, _encode(meta))
-        except lmdb.Error as error:
-            if not is_full(error):
-                raise
-            raise DiskFull(
-                "the online view cannot be written", where="view", got=str(error), next_step="Free disk space."
-            ) from error
+        with begun(self._env, self._path, write=True) as txn, txn.cursor() as cursor:
+            for key in deletes:
+                txn.delete(key)
+            cursor.putmulti(puts)
+            if status is not None:
+                txn.put(_STATUS, status)
+            txn.put(_META, _encode(meta))
 
     def close(self) -> None:
         self._env.close()
