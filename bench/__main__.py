@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ def _list() -> None:
 
 def _run(rows: Sequence[Row], size: Size, only: Sequence[str] | None, console: Console) -> list[Result]:
     results: list[Result] = []
+    with console.status("compiling Headwater's kernels, once"):
+        subprocess.run([sys.executable, "-m", "headwater.runtime.warm"], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
     with console.status("making the peers' environments"):
         prepare_all(name for row in rows for name in row.environments)
     for row in rows:

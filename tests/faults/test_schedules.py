@@ -13,6 +13,7 @@ from headwater.core.errors import Fatal
 from headwater.faults.catalogue import all_faults, chosen
 from headwater.faults.kills import POINTS
 from headwater.faults.runner import expanded, fault_of
+from headwater.faults.upgrades import UPGRADE_POINTS
 
 WITHIN = sorted({fault.id for fault in all_faults() if not fault.is_process}, key=lambda name: int(name[1:]))
 
@@ -146,7 +147,7 @@ def test_every_crash_point_of_the_code_is_killed_at():
     sources = Path(headwater.__file__).parent.rglob("*.py")
     named = {name for file in sources for name in re.findall(r'crashpoint\("([a-z_.]+)"\)', file.read_text())}
     of_refits = {"refit.fitted", "refit.marked"}  # the shop has no slow model; tests/runtime/test_refits_beside.py stops there
-    assert named - of_refits == set(POINTS)
+    assert named - of_refits == set(POINTS) | set(UPGRADE_POINTS)
 
 
 def test_an_unknown_class_names_the_nearest():

@@ -66,6 +66,12 @@ def test_a_version_is_signed_as_it_is_registered(registry):
     assert len(rows) == len(opened(registry)) == 3
 
 
+def test_an_entry_that_is_no_json_any_more_is_named_with_what_to_do(registry):
+    forge(registry, "UPDATE versions SET metrics = '{' WHERE seq = 200")
+    with pytest.raises(Untrusted, match=r"late@200: what the catalogue says.*Put the newest copy of the catalogue back"):
+        opened(registry)
+
+
 def test_the_key_is_its_owners_only_and_stays_the_same(registry):
     path = trust_folder(registry) / KEY
     before = path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import threading
 from contextlib import closing
 
@@ -14,6 +15,7 @@ from headwater.core import crashpoints
 from headwater.core.clock import VirtualClock
 from headwater.evaluation.prequential import SCORES
 from headwater.following import FEATURES, VERSIONS, Cursors, Notices, formats
+from headwater.following.cursors import FILE_NAME as CONSUMERS
 from headwater.ingest.decode import Decoder, pieces
 from headwater.ingest.limits import Limits
 from headwater.ingest.shapes import Shapes
@@ -176,6 +178,20 @@ def test_retention_keeps_what_a_consumer_has_not_had(app, log, tmp_path, monkeyp
             cursors.move("slow", 820, 1)
             learner._tend()
             assert log.bounds()[0] == 800
+
+
+def test_nothing_is_dropped_while_a_cursor_cannot_be_believed(app, log, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "consumers", {"slow": None})
+    with closing(Cursors(tmp_path / FOLLOWING)) as cursors:
+        cursors.claim("slow", "arrival", "handler", 350)
+    with closing(sqlite3.connect(tmp_path / FOLLOWING / CONSUMERS)) as outside, outside:
+        outside.execute("UPDATE consumers SET next = 820")
+    with closing(Learner(app, log, chosen(tmp_path, retention_bytes=1), VirtualClock())) as learner:
+        learner.catch_up()
+        learner._save()
+        learner._checkpointer.wait()
+        learner._tend()
+        assert log.bounds()[0] == 0
 
 
 def test_a_learner_beside_leaves_what_is_new_to_whoever_takes_over(app, log, tmp_path):

@@ -8,11 +8,12 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 
+from headwater.core.errors import CorruptData
 from headwater.serving.routes import TABLE
 from headwater.telemetry.metrics import LEARNER_TABLE
 from headwater.telemetry.metrics import TABLE as METRICS
 
-from .conftest import ROW, Site
+from .conftest import ROW, Site, start
 
 
 def test_health_does_not_depend_on_the_learner(site: Site) -> None:
@@ -149,3 +150,22 @@ def test_unknown_paths_are_problems(site: Site, path: str) -> None:
 def test_the_nearest_path_is_named(site: Site) -> None:
     said: Any = site.get("/heathz").json
     assert "Did you mean /healthz" in said["next"]
+
+
+def test_a_damaged_file_of_consumers_hides_nothing_else() -> None:
+    def damaged() -> list[dict[str, Any]]:
+        raise CorruptData("a row was altered", where="consumers notify", next_step="Restore the file.")
+
+    site = start(consumers=damaged)
+    try:
+        said = site.get("/status")
+        assert said.status == 200
+        assert said.json["consumers"] == []
+        assert "a row was altered" in said.json["problem"]
+        assert said.json["gateway"]["ready"]
+        page = site.get("/metrics")
+        assert page.status == 200
+        assert b"headwater_requests" in page.body
+        assert b"headwater_consumer_" not in page.body
+    finally:
+        site.stop()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headwater as hw
-from headwater.core.errors import Fatal, WrongState
+from headwater.core.errors import CorruptData, Fatal, WrongState
 from headwater.log.protocol import Chunk
 from headwater.runtime.fold import Fold
 from headwater.runtime.vectors import Vectors
@@ -111,6 +111,31 @@ def test_what_cannot_be_kept_or_joined_says_why(tmp_path):
         history.join(asks_table([(1, "a", 0)]), ["shp"], as_of="asked")
     with pytest.raises(Fatal, match="a time is missing"):
         history.join(pa.table({"shop": ["a"], "time": pa.array([None], pa.timestamp("ms", "UTC"))}), ["shop"])
+
+
+def test_any_altered_byte_of_a_file_is_named(tmp_path):
+    history = History(tmp_path)
+    history.append(rows_table([(0, "a", 0, 1.0), (1, "b", 1, 2.0)]))
+    (file,) = tmp_path.glob("*/*.parquet")
+    whole = file.read_bytes()
+    for at in range(0, len(whole), 7):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with pytest.raises(CorruptData, match=str(file)):
+            history.read()
+    file.write_bytes(whole)
+    assert history.read()["x"].to_pylist() == [1.0, 2.0]
+
+
+def test_rows_are_replaced_by_the_same_rows_and_older_files_have_no_checksum(tmp_path):
+    history, rows = History(tmp_path), rows_table([(0, "a", 0, 1.0), (1, "b", 1, 2.0)])
+    history.append(rows)
+    (file,) = tmp_path.glob("*/*.parquet")
+    older = file.with_name("-".join(file.stem.split("-")[:2]) + ".parquet")
+    file.rename(older)
+    assert history.read()["x"].to_pylist() == [1.0, 2.0]
+    history.append(rows_table([(0, "a", 0, 3.0), (1, "b", 1, 4.0)]))
+    assert not older.exists()
+    assert history.read()["x"].to_pylist() == [3.0, 4.0]
 
 
 class Ask(hw.Event, key="id_", lateness="1h"):

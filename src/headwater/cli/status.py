@@ -82,6 +82,8 @@ def _head(found: Standing) -> Iterator[str]:
         yield sentence(model, behind, found.learner.get("metrics", {}).get(model, {}))
     if "versions" in found.learner:
         yield f"{found.learner['versions']:,} versions are registered."
+    if found.problem:
+        yield f"Consumers cannot be shown: {found.problem}"
 
 
 def sentence(model: str, behind: int | None, report: Mapping[str, Any]) -> str:

@@ -205,6 +205,11 @@ VARIANTS: tuple[Variant, ...] = (
         ("F5",),
     ),
     Variant(
+        "the checksum of a notice or a cursor is not compared", "headwater.following.sums",
+        (("        if got != expected:", "        if expected is None:"),),
+        ("F5",),
+    ),
+    Variant(
         "a version's file is not compared with its hash", "headwater.registry.artifact",
         (("if (found := hashlib.sha256(data).hexdigest()) != sha256:", "if not (found := hashlib.sha256(data).hexdigest()):"),),
         ("F5",),

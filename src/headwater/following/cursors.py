@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headwater.core.errors import WrongState
 from headwater.following.database import Database
+from headwater.following.sums import SummedTable, add_sums, row_sum
 
 FILE_NAME = "consumers.sqlite"
-_FORMAT = 1
+_CONSUMER = "name, stream, kind, next, delivered, retries, missed, attempt, retry_us, error, is_active"
+_PARKED = "consumer, seq, parked_us, error, event, is_wanted"
 _SCHEMA = (
     """
 CREATE TABLE consumers (
@@ -19,13 +21,14 @@ CREATE TABLE consumers (
     stream TEXT NOT NULL,
     kind TEXT NOT NULL,
     next INTEGER NOT NULL,
-    delivered INTEGER NOT NULL DEFAULT 0,
-    retries INTEGER NOT NULL DEFAULT 0,
-    missed INTEGER NOT NULL DEFAULT 0,
-    attempt INTEGER NOT NULL DEFAULT 0,
-    retry_us INTEGER NOT NULL DEFAULT 0,
-    error TEXT NOT NULL DEFAULT '',
-    is_active INTEGER NOT NULL DEFAULT 1
+    delivered INTEGER NOT NULL,
+    retries INTEGER NOT NULL,
+    missed INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    retry_us INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    is_active INTEGER NOT NULL,
+    sum INTEGER NOT NULL
 ) STRICT""",
     """
 CREATE TABLE parked (
@@ -34,12 +37,12 @@ CREATE TABLE parked (
     parked_us INTEGER NOT NULL,
     error TEXT NOT NULL,
     event TEXT NOT NULL,
-    is_wanted INTEGER NOT NULL DEFAULT 0,
+    is_wanted INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
     PRIMARY KEY (consumer, seq)
 ) STRICT""",
 )
-_N_PARKED = "(SELECT COUNT(*) FROM parked WHERE consumer = name)"
-_PROGRESS = f"name, stream, kind, next, delivered, retries, {_N_PARKED}, missed, attempt, retry_us, error"
+_UPGRADES = ((*add_sums("consumers", _CONSUMER), *add_sums("parked", _PARKED)),)
 _ERROR_CHARS = 500
 
 
@@ -101,7 +104,15 @@ class Cursors:
     """
 
     def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
-        self._db = Database(None if folder is None else folder / FILE_NAME, _SCHEMA, _FORMAT, read_only=read_only)
+        path = None if folder is None else folder / FILE_NAME
+        self._db = Database(path, _SCHEMA, _UPGRADES, functions={"row_sum": row_sum}, read_only=read_only)
+        try:
+            self._db.check()  # a few rows: a file as small as that is read in a moment
+        except BaseException:
+            self._db.close()
+            raise
+        self._consumers = SummedTable(self._db, "consumers", _CONSUMER, "name")
+        self._parked = SummedTable(self._db, "parked", _PARKED, "consumer, seq")
 
     def claim(self, name: str, stream: str, kind: str, start: int) -> Progress:
         """A consumer's progress; one that was never here begins at `start`.
@@ -109,12 +120,9 @@ class Cursors:
         Raises:
             WrongState: A consumer of this name followed another stream.
         """
-        with self._db.writing() as db:
-            row = (name, stream, kind, start)
-            db.execute(
-                "INSERT INTO consumers (name, stream, kind, next) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO NOTHING", row
-            )
-            db.execute("UPDATE consumers SET kind = ?, is_active = 1 WHERE name = ?", (kind, name))
+        with self._db.writing():
+            self._consumers.add((name, stream, kind, start, 0, 0, 0, 0, 0, "", 1))
+            self._consumers.change("kind = ?, is_active = 1", (kind,), "WHERE name = ?", (name,))
         found = self.of(name)
         if found.stream != stream:
             raise WrongState(
@@ -125,17 +133,23 @@ class Cursors:
 
     def retire_others(self, names: Collection[str]) -> None:
         """Mark all but these as no longer declared; their cursors stay, should they come back."""
-        with self._db.writing() as db:
+        with self._db.writing():
             marks = ", ".join("?" * len(names))
-            db.execute(f"UPDATE consumers SET is_active = 0 WHERE name NOT IN ({marks})", tuple(names))  # noqa: S608
+            self._consumers.change("is_active = 0", (), f"WHERE name NOT IN ({marks})", tuple(names))
 
     def of(self, name: str) -> Progress:
-        (row,) = self._db.rows(f"SELECT {_PROGRESS} FROM consumers WHERE name = ?", (name,))  # noqa: S608
-        return Progress(*row)
+        (row,) = self._consumers.rows("WHERE name = ?", (name,))
+        return self._progress(row)
 
     def all(self) -> list[Progress]:
         """The declared consumers, by name."""
-        return [Progress(*row) for row in self._db.rows(f"SELECT {_PROGRESS} FROM consumers WHERE is_active ORDER BY name")]  # noqa: S608
+        rows = self._consumers.rows("ORDER BY name")  # compared before any is left out
+        return [self._progress(row) for row in rows if row[-1]]
+
+    def _progress(self, row: tuple[Any, ...]) -> Progress:
+        name, stream, kind, following, delivered, retries, *rest, _ = row
+        ((n_parked,),) = self._db.rows("SELECT COUNT(*) FROM parked WHERE consumer = ?", (name,))
+        return Progress(name, stream, kind, following, delivered, retries, n_parked, *rest)
 
     def move(self, name: str, following: int, n_delivered: int) -> None:
         """Everything before `following` is done, `n_delivered` events more than before."""
@@ -152,45 +166,44 @@ class Cursors:
 
     def park(self, parked: Parked, following: int) -> None:
         """Put one event aside and go on after it, in one transaction."""
-        with self._db.writing() as db:
-            row = (*parked[:3], parked.error[:_ERROR_CHARS], parked.event)
-            names = "consumer, seq, parked_us, error, event"
-            db.execute(f"INSERT INTO parked ({names}) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row)  # noqa: S608
-            query = "UPDATE consumers SET next = ?, attempt = 0, retry_us = 0, error = ? WHERE name = ?"
-            db.execute(query, (following, parked.error[:_ERROR_CHARS], parked.consumer))
+        said = parked.error[:_ERROR_CHARS]
+        with self._db.writing():
+            self._parked.add((*parked[:3], said, parked.event, 0))
+            self._change(parked.consumer, "next = ?, attempt = 0, retry_us = 0, error = ?", following, said)
 
     def parked(self, consumer: str | None = None) -> list[Parked]:
         """What was put aside, by consumer and seq."""
         where, values = ("", ()) if consumer is None else ("WHERE consumer = ?", (consumer,))
-        query = f"SELECT consumer, seq, parked_us, error, event FROM parked {where} ORDER BY consumer, seq"  # noqa: S608
-        return [Parked(*row) for row in self._db.rows(query, values)]
+        return [Parked(*row[:-1]) for row in self._parked.rows(f"{where} ORDER BY consumer, seq", values)]
 
     def want(self, consumer: str, seqs: Collection[int] | None = None) -> int:
         """Ask that parked events be handed over once more: these, or all of a consumer's; how many there are."""
-        with self._db.writing() as db:
-            query, values = "UPDATE parked SET is_wanted = 1 WHERE consumer = ?", [consumer]
-            if seqs is not None:
-                query += f" AND seq IN ({', '.join(map(str, map(int, seqs)))})"
-            return db.execute(query, values).rowcount
+        where = "WHERE consumer = ?"
+        if seqs is not None:
+            where += f" AND seq IN ({', '.join(map(str, map(int, seqs)))})"
+        with self._db.writing():
+            return self._parked.change("is_wanted = 1", (), where, (consumer,))
 
     def wanted(self, consumer: str) -> list[int]:
         """Places of the parked events that are to be handed over once more."""
-        query = "SELECT seq FROM parked WHERE consumer = ? AND is_wanted ORDER BY seq"
-        return [seq for (seq,) in self._db.rows(query, (consumer,))]
+        return [row[1] for row in self._parked.rows("WHERE consumer = ? AND is_wanted ORDER BY seq", (consumer,))]
 
     def settle(self, consumer: str, seq: int, error: str | None) -> None:
         """A wanted event was taken after all, or (with an error) stays parked."""
         with self._db.writing() as db:
             if error is None:
                 db.execute("DELETE FROM parked WHERE consumer = ? AND seq = ?", (consumer, seq))
-                db.execute("UPDATE consumers SET delivered = delivered + 1 WHERE name = ?", (consumer,))
+                self._change(consumer, "delivered = delivered + 1")
             else:
-                query = "UPDATE parked SET is_wanted = 0, error = ? WHERE consumer = ? AND seq = ?"
-                db.execute(query, (error[:_ERROR_CHARS], consumer, seq))
+                where = "WHERE consumer = ? AND seq = ?"
+                self._parked.change("is_wanted = 0, error = ?", (error[:_ERROR_CHARS],), where, (consumer, seq))
 
     def _set(self, name: str, what: str, *values: object) -> None:
-        with self._db.writing() as db:
-            db.execute(f"UPDATE consumers SET {what} WHERE name = ?", (*values, name))  # noqa: S608
+        with self._db.writing():
+            self._change(name, what, *values)
+
+    def _change(self, name: str, what: str, *values: object) -> None:
+        self._consumers.change(what, values, "WHERE name = ?", (name,))
 
     def close(self) -> None:
         self._db.close()

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, WrongState
 
 _BUSY_S = 30.0
+_UPGRADE_S = 300.0  # another process may be bringing the file up to date: a million rows take it some ten seconds
 _FULL = ("disk is full", "disk I/O error")
+_NOT_DAMAGE = ("locked", "interrupted", "unable to open")
+
+Function = Callable[..., int | float | str | bytes | None]
 
 
 class Database:
@@ -24,50 +29,88 @@ class Database:
 
     Args:
         path: The file, made with its folder where it is missing; None keeps the tables in memory.
-        schema: Statements that make the tables.
-        format: Number of that schema.
-        read_only: Write nothing; the file must be there.
+        schema: Statements that make the tables, in the newest format.
+        upgrades: For each format but the newest, from 1 on, the statements that bring a file of it to the next one.
+        functions: What statements may call, by name; equal arguments give equal values.
+        read_only: Write nothing; the file must be there, and may be of an older format.
 
     Raises:
-        WrongState: It was written by another format, or (read-only) is not there.
-        CorruptData: It is no database.
+        WrongState: It was written by a newer format, or (read-only) is not there.
+        CorruptData: It is no database, or not the one that was made.
+
+    Attributes:
+        format: Of the file, as it is now.
     """
 
-    def __init__(self, path: Path | None, schema: Sequence[str], format: int, *, read_only: bool = False) -> None:  # noqa: A002
-        self._path, self._lock = path, threading.RLock()
+    def __init__(
+        self, path: Path | None, schema: Sequence[str], upgrades: Sequence[Sequence[str]] = (), *,
+        functions: Mapping[str, Function] | None = None, read_only: bool = False,
+    ) -> None:  # fmt: skip
+        self._path, self._lock, self.format = path, threading.RLock(), 0
         if read_only and (path is None or not path.exists()):
-            raise WrongState("there is nothing to read here yet", where=str(path), next_step="Check --state.")
+            raise WrongState("there is nothing to read here yet", where=self.where, next_step="Check --state.")
         if path is not None and not read_only:
             path.parent.mkdir(parents=True, exist_ok=True)
         name = ":memory:" if path is None else f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        self._db = sqlite3.connect(name, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(name, uri=True, timeout=_UPGRADE_S, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(schema, format, read_only=read_only)
+            for called, function in (functions or {}).items():
+                self._db.create_function(called, -1, function, deterministic=True)
+            if not read_only:
+                self._prepare(schema, upgrades)
+            self._check_format(len(upgrades) + 1)
+            self._db.execute(f"PRAGMA busy_timeout = {int(1000 * _BUSY_S)}")
         except BaseException:
             self._db.close()
             raise
 
-    def _prepare(self, schema: Sequence[str], number: int, *, read_only: bool) -> None:
-        if not read_only:
-            with self._said():
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-            with self.writing() as db:
-                if db.execute("PRAGMA user_version").fetchone() == (0,):
-                    for statement in schema:
-                        db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {number}")
-        ((found,),) = self.rows("PRAGMA user_version")
-        if found != number:
+    def _prepare(self, schema: Sequence[str], upgrades: Sequence[Sequence[str]]) -> None:
+        """Make the tables, or bring them up to date, in one transaction: a kill leaves what was there."""
+        with self._said():
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+        with self.writing() as db:
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            newest = len(upgrades) + 1
+            if not 0 <= found < newest:
+                return
+            steps = [schema] if found == 0 else upgrades[found - 1 :]
+            for statement in (one for step in steps for one in step):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {newest}")
+            crashpoint("database.upgrading")
+
+    def _check_format(self, newest: int) -> None:
+        ((self.format,),) = self.rows("PRAGMA user_version")
+        if not 1 <= self.format <= newest:
             raise WrongState(
-                "this file has another format", where=str(self._path), expected=f"format {number}", got=f"format {found}",
+                "this file has another format", where=self.where, expected=f"format {newest}", got=f"format {self.format}",
                 next_step="Use the Headwater that wrote it, or a newer one; nothing was changed.",
             )  # fmt: skip
+
+    @property
+    def where(self) -> str:
+        """The file, for an error."""
+        return str(self._path) if self._path is not None else "in memory"
+
+    def check(self) -> None:
+        """Read all of the file: whether its pages are whole, and each index knows each row. Cost: about that of copying it.
+
+        Raises:
+            CorruptData: They are not, or it does not.
+        """
+        ((found,),) = self.rows("PRAGMA integrity_check(1)")
+        if found != "ok":
+            raise self._damaged(found)
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows that a query gives."""
         with self._lock, self._said():
             return self._db.execute(query, values).fetchall()
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> int:
+        """Change rows, inside `writing`; how many."""
+        return self._db.execute(statement, values).rowcount
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -93,18 +136,18 @@ class Database:
         except sqlite3.OperationalError as error:
             if any(reason in str(error) for reason in _FULL):
                 step = "Nothing was stored. Free some space."
-                raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
-            if "decode" in str(error):  # a flipped bit may leave what is no text
-                raise self._damaged(error) from error
-            raise
+                raise DiskFull("the disk is full or failing", where=self.where, got=str(error), next_step=step) from error
+            if any(reason in str(error) for reason in _NOT_DAMAGE):
+                raise
+            raise self._damaged(str(error)) from error  # our statements fit the tables that we made: these are others
         except sqlite3.IntegrityError:
             raise
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(error) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its messages quote what it found
+            raise self._damaged(str(error)) from error
 
-    def _damaged(self, error: Exception) -> CorruptData:
-        step = "Nothing was deleted. Restore it from a copy, or move it away."
-        return CorruptData(f"this file cannot be read ({str(error)[:200]})", where=str(self._path), next_step=step)
+    def _damaged(self, found: str) -> CorruptData:
+        step = "Nothing was deleted. Check its permissions; restore it from a copy, or move it away."
+        return CorruptData(f"this file cannot be used as it is ({found[:200]})", where=self.where, next_step=step)
 
     def close(self) -> None:
         """Release the file; what was written is already durable."""

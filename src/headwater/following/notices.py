@@ -7,6 +7,7 @@ New versions, plans and incidents are effects of a fold or of a person's command
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,11 @@ import numpy as np
 
 from headwater.core.batch import Column, Frame, Text, single
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import EventsDropped, Fatal, WrongState
+from headwater.core.errors import CorruptData, EventsDropped, Fatal, WrongState
 from headwater.core.schema import CONTROL, DEAD, FieldSpec, Kind, Schema
 from headwater.following.database import Database
 from headwater.following.page import Page, weights, without_rows
+from headwater.following.sums import SummedTable, add_sums, row_sum
 
 FILE_NAME = "notices.sqlite"
 VERSIONS, PLANS, INCIDENTS, FEATURES = "_versions", "_plans", "_incidents", "_features"
@@ -30,7 +32,10 @@ SAYS = {
 }
 """The streams that are listed before anything was said on them; another room may append to one of its own."""
 
-_FORMAT = 1
+_COLUMNS = "stream, seq, id, time_ms, data"
+_IMMUTABLE = (
+    "CREATE TRIGGER notices_are_immutable BEFORE UPDATE ON notices BEGIN SELECT RAISE(ABORT, 'a notice is immutable'); END"
+)
 _SCHEMA = (
     """
 CREATE TABLE notices (
@@ -39,11 +44,13 @@ CREATE TABLE notices (
     id TEXT NOT NULL,
     time_ms INTEGER NOT NULL,
     data TEXT NOT NULL,
+    sum INTEGER NOT NULL,
     PRIMARY KEY (stream, seq),
     UNIQUE (stream, id)
 ) STRICT""",
-    "CREATE TRIGGER notices_are_immutable BEFORE UPDATE ON notices BEGIN SELECT RAISE(ABORT, 'a notice is immutable'); END",
+    _IMMUTABLE,
 )
+_UPGRADES = (("DROP TRIGGER notices_are_immutable", *add_sums("notices", _COLUMNS), _IMMUTABLE),)
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -66,13 +73,24 @@ class Notices:
 
     Args:
         folder: Where the file is, made if need be; None keeps it in memory.
+        read_only: Write nothing; the file must be there.
 
     Raises:
         WrongState, CorruptData: See `Database`.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._db = Database(None if folder is None else folder / FILE_NAME, _SCHEMA, _FORMAT)
+    def __init__(self, folder: Path | None, *, read_only: bool = False) -> None:
+        path = None if folder is None else folder / FILE_NAME
+        self._db = Database(path, _SCHEMA, _UPGRADES, functions={"row_sum": row_sum}, read_only=read_only)
+        self._table = SummedTable(self._db, "notices", _COLUMNS, "stream, id")
+
+    def check(self) -> None:
+        """Whether every notice can be found by its place and its id. Cost: that of reading the whole file.
+
+        Raises:
+            CorruptData: One cannot: it would not be told, or be said once more.
+        """
+        self._db.check()
 
     def append(self, stream: str, id: str, time_ms: int, data: Mapping[str, Any]) -> bool:  # noqa: A002 - the field's name
         """Say one thing; durable on return. False: it was said before, and the first one stands.
@@ -92,7 +110,7 @@ class Notices:
             (end,) = db.execute("SELECT COALESCE(MAX(seq) + 1, 0) FROM notices WHERE stream = ?", (stream,)).fetchone()
             for one in said:
                 row = (stream, end + n, one.id, one.time_ms, _encode(dict(one.data)).decode())
-                n += db.execute("INSERT INTO notices VALUES (?, ?, ?, ?, ?) ON CONFLICT (stream, id) DO NOTHING", row).rowcount
+                n += self._table.add(row)
             crashpoint("notices.put")
         return n
 
@@ -108,7 +126,7 @@ class Notices:
 
     def stream(self, name: str) -> NoticeStream:
         """One of them, to follow."""
-        return NoticeStream(self._db, name)
+        return NoticeStream(self._db, self._table, name)
 
     def close(self) -> None:
         self._db.close()
@@ -117,13 +135,14 @@ class Notices:
 class NoticeStream:
     """A `Followed` stream of notices."""
 
-    def __init__(self, db: Database, name: str) -> None:
-        self._db, self._name = db, name
+    def __init__(self, db: Database, table: SummedTable, name: str) -> None:
+        self._db, self._table, self._name = db, table, name
         self._schema = Schema(name, (FieldSpec("data", Kind.STR),), key="data")
 
     def bounds(self) -> tuple[int, int]:
         """See `Followed.bounds`."""
-        query = "SELECT COALESCE(MIN(seq), 0), COALESCE(MAX(seq) + 1, 0) FROM notices WHERE stream = ?"
+        of = "FROM notices WHERE stream = ?1"  # each alone is one step in the index; both at once would read all of it
+        query = f"SELECT (SELECT COALESCE(MIN(seq), 0) {of}), (SELECT COALESCE(MAX(seq) + 1, 0) {of})"
         ((first, end),) = self._db.rows(query, (self._name,))
         return first, end
 
@@ -137,13 +156,39 @@ class NoticeStream:
                 "the reader is ahead of the stream", where=f"{self._name}, seq {start}", expected=f"at most {end}, its end",
                 next_step="Was the state directory replaced? Start again from its beginning.",
             )  # fmt: skip
-        query = "SELECT seq, id, time_ms, data FROM notices WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?"
-        found = self._db.rows(query, (self._name, start, limit))
+        found = self._rows(start, min(limit, end - start))
         if not found:
             return without_rows(self._schema, start, end)
-        seq, ids, times, data = zip(*found, strict=True)
+        _, seq, ids, times, data = zip(*found, strict=True)
         columns = Frame(len(found), {"data": Column(Text.of(data))})
         rows = single(self._schema, columns, np.array(times, np.int64), Text.of(ids), source=f"headwater/{self._name}")
         page = Page(self._name, np.array(seq, np.int64), rows, seq[-1] + 1, max(end, seq[-1] + 1), is_notices=True)
         fit = max(1, int(np.searchsorted(np.cumsum(weights(rows, self._name)), max_bytes, "right")))
         return page if fit >= page.n else page.part(0, fit)
+
+    def _rows(self, start: int, n: int) -> list[tuple[Any, ...]]:
+        """The notices of `n` places, which follow each other without a gap; those before the first that is damaged or gone.
+
+        Raises:
+            CorruptData: That is the one at `start`.
+            EventsDropped: Retention was faster.
+        """
+        found = list[tuple[Any, ...]]()
+        rows = self._table.each("WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?", (self._name, start, n))
+        try:
+            for seq, row in zip_longest(range(start, start + n), rows):
+                if row is None or row[1] != seq:
+                    raise self._gone(seq, "none" if row is None else f"seq {row[1]}")
+                found.append(row)
+        except CorruptData:
+            if start < (first := self.bounds()[0]):
+                raise EventsDropped(start, first) from None
+            if not found:
+                raise
+        return found
+
+    def _gone(self, seq: int, got: str) -> CorruptData:
+        return CorruptData(
+            "a notice is missing", where=f"{self._db.where}, {self._name} {seq}", expected=f"seq {seq}", got=got,
+            next_step="Nothing was deleted. Restore the file from a copy, or move it away.",
+        )  # fmt: skip

@@ -28,6 +28,7 @@ from headwater.registry.version import Version
 
 FILE_NAME = "catalog.sqlite"
 _FULL = ("disk is full", "disk I/O error")
+_NOT_DAMAGE = ("locked", "interrupted", "unable to open", "readonly")
 _PURPOSE = "headwater version/1"
 
 
@@ -110,12 +111,13 @@ class Catalog:
     def _intact(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its messages quote what it found
             if any(reason in str(error) for reason in _FULL):
                 step = "Nothing was registered. Free some space."
                 raise DiskFull("the disk is full or failing", where=str(self._path), got=str(error), next_step=step) from error
-            is_text = "decode" in str(error)  # a flipped bit may leave what is no text
-            if isinstance(error, sqlite3.OperationalError | sqlite3.IntegrityError) and not is_text:
+            # Else our statements, which fit the table that we made, meet another one, or what is no text.
+            is_ours = any(reason in str(error) for reason in _NOT_DAMAGE)
+            if isinstance(error, sqlite3.IntegrityError) or (isinstance(error, sqlite3.OperationalError) and is_ours):
                 raise
             step = "Restore it from a copy; the log can rebuild every version."
             raise CorruptData(
@@ -271,5 +273,8 @@ def _version(row: tuple[Any, ...]) -> Version:
     try:
         read: tuple[Mapping[str, Any], Mapping[str, float | None]] = (json.loads(recipe), json.loads(metrics))
     except (ValueError, TypeError, RecursionError) as error:
-        raise Untrusted("what the catalogue says of this version cannot be read", where=f"{line}@{seq}") from error
+        raise Untrusted(
+            "what the catalogue says of this version cannot be read", where=f"{line}@{seq}", got=str(error)[:200],
+            next_step="Put the newest copy of the catalogue back. Nothing of this version is opened.",
+        ) from error  # fmt: skip
     return Version(line, seq, sha256, created_ms, trigger, read[0], parent, log_start, read[1], cost_core_s)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import WrongState
 
 FORMAT = 2
@@ -42,7 +43,7 @@ def connect(path: Path, *, read_only: bool) -> tuple[sqlite3.Connection, int]:
 
     Raises:
         WrongState: Its format is another, or (read-only) the one before signatures.
-        sqlite3.DatabaseError: It is no such file.
+        sqlite3.DatabaseError: It is no such file, or damaged where no signature would show it.
     """
     mode = "ro" if read_only else "rwc"
     db = sqlite3.connect(
@@ -58,6 +59,8 @@ def connect(path: Path, *, read_only: bool) -> tuple[sqlite3.Connection, int]:
             db.executescript(f"BEGIN; {_SCHEMA} {_IMMUTABLE} PRAGMA user_version = {FORMAT}; COMMIT;")
             found = FORMAT
         _check(found, path, read_only=read_only)
+        if not read_only:
+            _check_whole(db)
     except BaseException:
         db.close()
         raise
@@ -75,6 +78,13 @@ def _check(found: int, path: Path, *, read_only: bool) -> None:
             "the catalogue has another format", where=str(path), expected=f"format {FORMAT}", got=f"format {found}",
             next_step="Use the Headwater that wrote it, or a newer one; nothing was changed.",
         )  # fmt: skip
+
+
+def _check_whole(db: sqlite3.Connection) -> None:
+    """Signatures vouch for the rows that are found; this looks for rows that an index does not know."""
+    (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
 
 
 def add_signatures(db: sqlite3.Connection, sign: Callable[[tuple[Any, ...]], str]) -> int:
@@ -96,6 +106,7 @@ def add_signatures(db: sqlite3.Connection, sign: Callable[[tuple[Any, ...]], str
         db.executemany("UPDATE versions SET signature = ? WHERE line = ? AND seq = ?", signed)
         db.execute(_IMMUTABLE)
         db.execute(f"PRAGMA user_version = {FORMAT}")
+        crashpoint("registry.signing")
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")

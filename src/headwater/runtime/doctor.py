@@ -19,6 +19,7 @@ from headwater.runtime.settings import Settings
 OK, WARN, FAIL = "ok", "warn", "fail"
 LIBRARIES = ("numpy", "numba", "pyarrow", "msgspec", "lmdb", "safetensors", "uvicorn")
 LOW_BYTES, WARN_BYTES = 256 << 20, 2 << 30  # free disk: less is a failure, a warning
+_ROWS, _ROWS_BYTES = 1000, 4 << 20  # read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ def _consumers(settings: Settings) -> Iterator[Finding]:
         return
     try:
         found = cursors.all()
+        cursors.parked()  # compares each
     finally:
         cursors.close()
     for progress in found:
@@ -145,6 +147,27 @@ def _consumers(settings: Settings) -> Iterator[Finding]:
             yield Finding(WARN, "consumers", said, "See them with `headwater parked list`.")
         if progress.attempt:
             yield Finding(WARN, "consumers", f"{progress.name} has failed {progress.attempt} times: {progress.error}")
+
+
+def _notices(settings: Settings) -> Iterator[Finding]:
+    from headwater.following import Notices  # noqa: PLC0415 - as above
+    from headwater.following.notices import FILE_NAME  # noqa: PLC0415
+    from headwater.runtime.places import FOLLOWING  # noqa: PLC0415
+
+    folder = settings.state_dir / FOLLOWING
+    if not (folder / FILE_NAME).exists():
+        return
+    notices, n = Notices(folder, read_only=True), 0
+    try:
+        notices.check()
+        for stream in map(notices.stream, notices.names()):
+            at, end = stream.bounds()
+            while at < end:
+                page = stream.read(at, _ROWS, _ROWS_BYTES)
+                at, n = page.next, n + page.n
+    finally:
+        notices.close()
+    yield Finding(OK, "notices", f"{n} notices, every checksum holds")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -172,5 +195,5 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _python, _libraries, _state_directory, _log, _registry, _consumers, _disk, _port,
+    _python, _libraries, _state_directory, _log, _registry, _consumers, _notices, _disk, _port,
 )  # fmt: skip

@@ -19,7 +19,7 @@ import structlog
 from headwater.app import App
 from headwater.core.clock import Clock, SystemClock
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import DiskFull, WrongState
+from headwater.core.errors import CorruptData, DiskFull, WrongState
 from headwater.following.cursors import Cursors
 from headwater.following.notices import FEATURES, INCIDENTS, SAYS, VERSIONS, Notices, Said
 from headwater.log.protocol import Chunk, EventLog
@@ -126,6 +126,7 @@ class Learner:
         self._n_versions = len(registered)
         following = settings.state_dir / FOLLOWING
         self._notices, self._cursors = Notices(following), Cursors(following)
+        self._notices.check()
         # Those of an installation that is older than notices, and those that a crash came before.
         self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []
@@ -133,6 +134,7 @@ class Learner:
         self._failures = Failures(None if self._is_beside else log, self._notices, self._clock, self._bells)
         self._idleness = Idleness(self.fold, self._clock, settings.learner.idle_after_ms)
         self._keep = Retention(settings.log.retention_age_ms, settings.log.retention_bytes)
+        self._keeps_all = False
         self._refits: RefitsBeside | None = None
         if not self._is_beside and any(slow_fit(model) is not None for model in app.models.values()):
             self._refits = RefitsBeside(
@@ -279,12 +281,22 @@ class Learner:
             self._refits.poll()
         for batch in self._idleness.marks():
             self._log.append(batch)
-        if self._keep.is_bounded:
-            self._log.retain(max_age_ms=self._keep.age_ms, max_bytes=self._keep.bytes, keep_from=self._needed_from())
+        if self._keep.is_bounded and (needed := self._needed_from()) is not None:
+            self._log.retain(max_age_ms=self._keep.age_ms, max_bytes=self._keep.bytes, keep_from=needed)
 
-    def _needed_from(self) -> int:
-        """What is before this place in the log, nobody here reads again: neither a restart nor a consumer of the app's."""
-        places = [p.next for p in self._cursors.all() if p.name in self._app.consumers and p.stream not in SAYS]
+    def _needed_from(self) -> int | None:
+        """What is before this place in the log, nobody here reads again: neither a restart nor a consumer of the app's.
+
+        None where a cursor cannot be believed: all is kept then, and learning goes on.
+        """
+        try:
+            cursors = self._cursors.all()
+        except CorruptData as error:
+            if not self._keeps_all:
+                _log.error("nothing is dropped from the log, since a cursor was altered", error=str(error))
+            self._keeps_all = True
+            return None
+        places = [p.next for p in cursors if p.name in self._app.consumers and p.stream not in SAYS]
         return min([self._checkpointer.saved_seq, *places])
 
     def _extra(self) -> dict[str, Any]:

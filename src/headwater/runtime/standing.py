@@ -32,7 +32,7 @@ class Standing:
         run: Its supervisor's file; None where nothing runs there, or only a URL is known.
         url: The gateway that was asked.
         live: The gateway's `/status`; None where it gave none.
-        problem: Why it gave none.
+        problem: Why it gave none, or what of it is missing.
         end: The log's end; None where the log cannot be read from here.
         consumers: Each declared consumer's progress; see `consumers.consumers`. Without a gateway, `lag` is missing.
         sources: By source: in, applied, duplicate, late, quarantined, waiting; `stored` in place of what only a learner
@@ -92,6 +92,7 @@ def _ask(found: Standing, key: str | None) -> None:
     try:
         with Client(found.url, token=key, timeout_s=5.0, patience_s=_PATIENCE_S) as client:
             found.live = client.get("/status")
+            found.problem = found.live.get("problem", "")
     except HeadwaterError as error:
         found.problem = error.what
 

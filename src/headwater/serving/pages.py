@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headwater.core.errors import HeadwaterError
 from headwater.core.schema import Schema
 from headwater.serving import openapi
 from headwater.serving.freshness import Follower
@@ -76,7 +77,12 @@ class Pages:
         if self._guarded is not None:
             gateway["guarded"] = self._guarded()
         said: dict[str, Any] = {"gateway": gateway, "learner": now.learner}
-        return _json(said if self._consumers is None else {**said, "consumers": self._consumers()})
+        if self._consumers is not None:
+            try:
+                said["consumers"] = self._consumers()
+            except HeadwaterError as error:  # their file is damaged; the rest is as true as before
+                said["consumers"], said["problem"] = [], str(error)
+        return _json(said)
 
     async def openapi(self, _: Call) -> Reply:
         models = self._answerer.models()

@@ -1,8 +1,9 @@
 """The history store: rows by entity and event time, in Parquet files by day, and their point-in-time join.
 
 What a model was shown is written as it was scored, so that tomorrow's training set is made of what was known, not of what is
-known now. A day's folder is `day=2025-01-06`, a file in it is named after the first and last `seq` that it holds. Writing is
-at least once: after a restart the same rows may be in two files, cut elsewhere, and `seq` tells that they are the same.
+known now. A day's folder is `day=2025-01-06`, a file in it is named after the first and last `seq` that it holds, and after its
+own checksum: Parquet has one for each page of values, and none for what says which columns these are. Writing is at least
+once: after a restart the same rows may be in two files, cut elsewhere, and `seq` tells that they are the same.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from headwater.core.batch import Bools, Ints
 from headwater.core.duration import parse_ms
 from headwater.core.errors import CorruptData, Fatal, WrongState, nearest
 from headwater.core.files import replace_durably, sync_folder
+from headwater.log.checksum import xxh64
 
 _DAY_MS = 86_400_000
 _UTC_MS = pa.timestamp("ms", "UTC")
@@ -52,7 +54,7 @@ class History:
         for day in np.unique(days):
             part = rows.filter(pa.array(days == day))
             seqs = part["seq"].to_numpy()
-            self._write(part, _day(int(day)), f"{int(seqs.min()):020d}-{int(seqs.max()):020d}.parquet")
+            self._write(part, _day(int(day)), f"{int(seqs.min()):020d}-{int(seqs.max()):020d}")
 
     def _checked(self, rows: pa.Table) -> pa.Table:
         for name in ("seq", "time"):
@@ -67,12 +69,17 @@ class History:
                              next_step="Keep the rows of another declaration in another folder.")  # fmt: skip
         return rows
 
-    def _write(self, rows: pa.Table, day: str, name: str) -> None:
+    def _write(self, rows: pa.Table, day: str, seqs: str) -> None:
         folder = self.folder / f"day={day}"
         folder.mkdir(parents=True, exist_ok=True)
         whole = pa.BufferOutputStream()
         pq.write_table(rows, whole, compression="zstd", write_page_checksum=True)
-        replace_durably(folder / name, whole.getvalue().to_pybytes())
+        content = whole.getvalue().to_pybytes()
+        written = folder / f"{seqs}-{xxh64(content):016x}.parquet"
+        replace_durably(written, content)
+        for other in folder.glob(f"{seqs}*.parquet"):  # the same rows, as they were written before
+            if other != written:
+                other.unlink()
         sync_folder(self.folder)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
@@ -84,7 +91,7 @@ class History:
 
         Raises:
             WrongState: Nothing is kept here.
-        CorruptData: A file is not what was written.
+            CorruptData: A file is not what was written.
         """
         low = "" if first_ms is None else _day(first_ms // _DAY_MS)
         high = "~" if last_ms is None else _day(last_ms // _DAY_MS)
@@ -92,7 +99,7 @@ class History:
         if not files:
             raise WrongState("no history is kept here", where=str(self.folder), next_step="Check the folder.")
         parts = [_table(path) for day, path in files if low <= day <= high]
-        rows = pa.concat_tables(parts) if parts else _schema(files[0][1]).empty_table()
+        rows = pa.concat_tables(parts) if parts else _table(files[0][1]).schema.empty_table()
         times = _millis(rows["time"])
         _, first = np.unique(rows["seq"].to_numpy(), return_index=True)  # ascending seq, one of each
         kept = first[_within(times[first], first_ms, last_ms)]
@@ -135,7 +142,11 @@ class History:
 
 def _table(path: Path) -> pa.Table:
     with _whole(path):
-        return pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        content = path.read_bytes()
+        expected = "-".join(path.stem.split("-")[2:])
+        if expected and expected != f"{xxh64(content):016x}":  # files from before there were checksums have none
+            raise pa.ArrowInvalid(f"checksum {xxh64(content):016x} instead of {expected}")
+        return pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
 
 
 def _schema(path: Path) -> pa.Schema:

@@ -15,6 +15,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from headwater.core.errors import HeadwaterError
+
 LATENCY_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 MAX_LEARNER_VALUES = 500  # a runaway status must not become a runaway metrics page
 
@@ -205,7 +207,10 @@ class _Consumers(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        found = self._consumers()
+        try:
+            found = self._consumers()
+        except HeadwaterError:  # `/status` says what is wrong with their file; the other metrics go on
+            return
         for name, says in CONSUMER_TABLE.items():
             family = GaugeMetricFamily(name, says, labels=["consumer"])
             for one in found:
