@@ -86,8 +86,9 @@ def test_a_budget_below_one_update_is_refused_in_numbers(stream):
 
 @pytest.mark.parametrize(("fitter", "reason"), [(Fails(), "no more memory"), (NeverEnds(), "stopped by its limit")])
 def test_a_method_that_fails_or_never_ends_costs_what_it_took_and_changes_nothing(stream, fitter, reason):
-    done = life(stream, fitter=fitter)
+    done = life(stream, budget=2.0, fitter=fitter)
     assert done.n_fits == 0
+    assert all(job.core_s < 1.1 * job.estimate_core_s + 0.1 for job in done.ledger.jobs())  # it is ended where it reserved
     assert any(reason in plan.why for _, plan in done.plans)
     assert {job.outcome for job in done.ledger.jobs()} == {"failed"}
     assert np.isfinite(done.layer.fused).all()

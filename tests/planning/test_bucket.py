@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headwater.core.errors import DeclarationError
 from headwater.planning.bucket import Bucket
+from headwater.planning.cost import BOUND
 
 
 @settings(max_examples=200, deadline=None)
@@ -21,13 +22,24 @@ def test_spending_is_bounded_in_any_interval_with_estimates_wrong_by_ten_times(r
     for wait, cost, wrong in jobs:
         now += wait
         bucket.advance(wait)
-        if bucket.reserve(cost * wrong):
-            bucket.settle(cost * wrong, cost)
-            spent.append((now, cost))
+        if reserved := bucket.reserve(cost * wrong, most=BOUND * cost * wrong):
+            took = min(cost, reserved)  # a job that would take more is killed there
+            bucket.settle(reserved, took)
+            assert bucket.level >= -1e-9
+            spent.append((now, took))
     for i in range(len(spent)):
         for j in range(i, len(spent)):
             inside = [cost for _, cost in spent[i : j + 1]]
-            assert sum(inside) <= rate * (spent[j][0] - spent[i][0]) + depth + max(inside) + 1e-6
+            assert sum(inside) <= rate * (spent[j][0] - spent[i][0]) + depth + 1e-6
+
+
+def test_a_job_may_take_what_is_there_but_no_more_than_it_may_need():
+    bucket = Bucket(1.0, 10.0, 5.0)
+    assert bucket.reserve(6.0, most=12.0) == 0.0
+    assert bucket.reserve(4.0, most=12.0) == 5.0
+    bucket.settle(5.0, 4.5)
+    assert bucket.level == 0.5
+    assert bucket.reserve(0.1, most=0.2) == 0.2
 
 
 def test_one_job_at_a_time():
@@ -65,12 +77,13 @@ def test_jobs_beside_what_is_spent_without_asking_are_bounded_by_what_that_leave
         bucket.advance(wait)
         bucket.charge(charge)
         charges.append((now, charge))
-        if bucket.reserve(cost * wrong):
-            bucket.settle(cost * wrong, cost)
-            jobs.append((now, cost))
+        if reserved := bucket.reserve(cost * wrong, most=BOUND * cost * wrong):
+            took = min(cost, reserved)
+            bucket.settle(reserved, took)
+            jobs.append((now, took))
     for i in range(len(jobs)):
         for j in range(i, len(jobs)):
             inside = [cost for _, cost in jobs[i : j + 1]]
             first, last = jobs[i][0], jobs[j][0]
             free = sum(charge for at, charge in charges if first < at <= last)
-            assert sum(inside) + free <= rate * (last - first) + depth + max(inside) + 1e-6
+            assert sum(inside) + free <= rate * (last - first) + depth + 1e-6

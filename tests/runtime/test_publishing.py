@@ -13,8 +13,9 @@ from headwater.ingest.decode import Decoder, pieces
 from headwater.ingest.limits import Limits
 from headwater.ingest.shapes import Shapes
 from headwater.log.memory import MemoryLog
+from headwater.runtime.flags import PUBLISHED, UNSAVED, taken
 from headwater.runtime.fold import Fold
-from headwater.runtime.publishing import PUBLISHED, UNSAVED, Publisher, _take
+from headwater.runtime.publishing import Publisher
 from headwater.store.memory_view import MemoryView
 from headwater.store.view import question_key
 
@@ -81,5 +82,5 @@ def test_what_a_full_disk_kept_from_being_taken_down_is_taken_down_later(app, lo
 def test_flags_are_taken_in_order_and_the_other_bit_stays(n, bit):
     dirty = np.random.default_rng(n).integers(0, 4, n).astype(np.uint8)
     places, rest = np.flatnonzero(dirty & bit), dirty & (3 - bit)
-    np.testing.assert_array_equal(_take(dirty, bit), places)
+    np.testing.assert_array_equal(taken(dirty, bit), places)
     np.testing.assert_array_equal(dirty, rest)

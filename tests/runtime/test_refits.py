@@ -179,21 +179,59 @@ def test_a_budget_smaller_than_one_update_says_so():
     assert jobs_report(refits.ledger)["updates"] == 0
 
 
-def test_a_cost_that_explodes_is_stopped_charged_and_backed_off():
-    n = 0
+def test_a_cost_that_explodes_is_ended_charged_and_backed_off_until_it_is_known():
+    """Ten times what it was in the middle: fits are ended at what they reserved, and then one reserves enough."""
+    n, usual_s = 0, 0.1
 
     def cost(work):
         nonlocal n
         n += 1
-        return 0.01 if n == 1 else 1e4
+        return usual_s if n <= 6 else 10 * usual_s
 
-    told, refits = plans(hw.Planner(budget="50% of a core"), list(seen(900, turn=400)), cost)
+    told, refits = plans([hw.Planner(budget="50% of a core"), hw.every_labels(100)], list(seen(1500)), cost)
     fits = refits.ledger.jobs("fit")
-    assert fits[0].outcome == "served"
-    assert fits[1].outcome == "stopped"
-    assert fits[1].core_s == pytest.approx(10 * fits[1].estimate_core_s)
-    assert any("more than ten times" in plan.why and "served model stays" in plan.why for plan in told)
+    outcomes = [job.outcome for job in fits]
+    assert outcomes[:7] == ["served"] * 6 + ["stopped"]
+    after = outcomes[6:].index("served") + 6
+    assert after <= 9
+    assert set(outcomes[after:]) == {"served"}
+    assert all(job.core_s == job.estimate_core_s for job in fits if job.outcome == "stopped")
+    assert fits[after].core_s == pytest.approx(10 * usual_s)
+    assert any("that were reserved" in plan.why and "served model stays" in plan.why for plan in told)
     assert any("the last 1 fits failed" in plan.why for plan in told)
+
+
+def test_a_cost_beyond_what_is_ever_saved_up_is_ended_until_the_plan_says_never():
+    told, refits = plans([hw.Planner(budget="0.2% of a core"), hw.every_labels(100)], list(seen(1500)), lambda _: 1e4)
+    jobs = refits.ledger.jobs("fit")
+    assert {job.outcome for job in jobs} == {"stopped"}
+    assert "never saves up more than 1.2" in told[-1].why
+    bucket = refits.upkeeps["m"].planner.bucket
+    assert all(job.core_s <= bucket.depth for job in jobs)
+
+
+def plain(n, turn):
+    """What any learner can see: the sign of a number; it turns round at `turn`."""
+    rng = np.random.default_rng(1)
+    for i in range(n):
+        b = rng.normal()
+        yield Seen(i * MINUTE, Ask(id_=str(i), a=None, b=b, shop="s"))
+        yield Seen(i * MINUTE + 1000, Told(id_=str(i), shop="s", y=b if i < turn else -b))
+
+
+def test_a_drift_sensor_asks_for_a_refit_after_the_break_and_the_plan_says_so():
+    pytest.importorskip("river")
+    _, refits = plans(hw.on_drift(hw.ADWIN), list(plain(900, turn=600)))
+    fits = [(at, plan.why) for _, at, _, plan in refits.plans if plan.action == "fit"]
+    assert "first model" in fits[0][1]
+    assert any(1200 < at < 1500 and why == "Refit: adwin has alarmed." for at, why in fits)
+
+
+def test_a_metric_that_gets_bad_asks_for_a_refit_and_the_plan_says_so():
+    _, refits = plans(hw.when(hw.metric("accuracy", over=100) < 0.7), list(plain(900, turn=600)))
+    fits = [(at, plan.why) for _, at, _, plan in refits.plans if plan.action == "fit"]
+    assert any(at > 1200 and why == "Refit: accuracy over 100 labels < 0.7." for at, why in fits)
+    assert all(at < 600 or at > 1200 for at, why in fits if "accuracy" in why)
 
 
 def test_labels_that_stop_bring_no_plan_and_no_harm():

@@ -197,6 +197,7 @@ def test_a_crash_right_after_the_mark_keeps_what_was_fitted(tmp_path):
 
 READY = """import sys, time; print('{"ready": true, "core_s": 0.0}', flush=True); sys.stdin.readline(); """
 HANGS, DIES = READY + "time.sleep(600)", READY + "sys.exit(9)"
+BURNS = READY + "from headwater.runtime.fitter import set_alarm; set_alarm(0.1)\nwhile True: pass"
 
 
 class Hurried(SystemClock):
@@ -208,8 +209,15 @@ class Hurried(SystemClock):
         return super().monotonic_s() + self.ahead
 
 
-@pytest.mark.parametrize(("program", "why"), [(HANGS, "did not end"), (DIES, "was ended")])
-def test_a_fit_that_never_ends_or_dies_is_ended_charged_and_told(tmp_path, program, why):
+@pytest.mark.parametrize(
+    ("program", "outcome", "why"),
+    [
+        (HANGS, "stopped", "did not end"),
+        (BURNS, "stopped", "had taken the 0.1 core-seconds that were reserved"),
+        (DIES, "failed", "its process ended with code 9"),
+    ],
+)
+def test_a_fit_that_never_ends_or_dies_is_ended_charged_and_told(tmp_path, program, outcome, why):
     clock = Hurried()
     process = FitProcess(tmp_path, tmp_path, clock, lambda: None, [sys.executable, "-c", program])
     try:
@@ -217,14 +225,38 @@ def test_a_fit_that_never_ends_or_dies_is_ended_charged_and_told(tmp_path, progr
         assert process.is_busy
         clock.ahead = 3600.0 if program == HANGS else 0.0
         answer = until(process.poll, "it is given up")
-        assert answer["outcome"] == "stopped"
+        assert answer["outcome"] == outcome
         assert why in answer["failure"]
-        assert answer["core_s"] >= 0
+        assert answer["core_s"] >= (0.1 if program == BURNS else 0.0)
         assert not process.is_busy
         process.begin({"limit_core_s": 0.1})  # a new process
         assert process.is_busy
     finally:
         process.close()
+
+
+def test_an_app_whose_fit_never_ends_says_so_and_goes_on_with_the_model_it_has(tmp_path):
+    life = Life(tmp_path / "state", app_of(BUDGET))
+    with life:
+        process = life.learner._refits._process
+        process._command, process._clock = [sys.executable, "-c", HANGS], Hurried()
+        life.send(0, 600)
+
+        def is_said():
+            process._clock.ahead += 1.0
+            return any(plan["action"] == "refuse" for plan in plans_said(life.folder))
+
+        assert life.run_until(is_said, "the fit is given up") == []
+        life.send(600)
+        end = life.log.bounds()[1]
+        assert life.run_until(lambda: life.learner.fold.seq >= end, "all is learnt") == []
+        assert life.marks() == []
+        assert life.learner.fold.metrics()["m"]["overall"]["live"]["n"] > 500
+    (refused,) = [plan for plan in plans_said(life.folder) if plan["action"] == "refuse"]
+    assert "it did not end" in refused["why"]
+    assert "The served model stays." in refused["why"]
+    assert [job.outcome for job in life.jobs()] == ["stopped"]
+    assert any("the last 1 fits failed" in plan["why"] for plan in plans_said(life.folder))
 
 
 def test_plans_are_followed_like_any_stream(lived):

@@ -21,11 +21,12 @@ class Fitter(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Fitted:
-    """A fit that has ended: its forest, None where it failed, with what it cost and why it failed."""
+    """A fit that has ended: its forest, None where it failed, what it cost, why it failed, and whether at its limit."""
 
     forest: Forest | None
     core_s: float
     failure: str = ""
+    is_over: bool = False
 
 
 def fit(fitter: Fitter, numbers: Floats, labels: Floats, rows: Ints, limit_core_s: float = np.inf) -> Fitted:
@@ -39,5 +40,6 @@ def fit(fitter: Fitter, numbers: Floats, labels: Floats, rows: Ints, limit_core_
         taken = np.sort(rows)
         forest = fitter.fit(numbers[taken], labels[taken], is_over)
     except Exception as error:  # noqa: BLE001 - a user's method may fail in any way; the served model stays
-        return Fitted(None, time.thread_time() - began, f"{type(error).__name__}: {error}")
+        core_s = time.thread_time() - began
+        return Fitted(None, core_s, f"{type(error).__name__}: {error}", is_over=core_s > limit_core_s)
     return Fitted(forest, time.thread_time() - began)

@@ -165,7 +165,7 @@ class Life:
         made.fitted.core_s += time.thread_time() - began
         self.done.core_s += made.fitted.core_s
         at_ms = int(self.stream.time_ms[self.stream.edges[point]])
-        cost = plan.numbers["cost_core_s"]
+        cost = plan.numbers["reserved_core_s"]
         self.done.ledger.append(Job(at_ms, "fit", made.rows.size, cost, made.fitted.core_s, outcome, plan.why))
         if outcome == "stopped":
             self.planner.postponed(made.fitted.core_s)
@@ -222,6 +222,7 @@ class Life:
         return Evidence(
             int((~np.isnan(lost[2])).sum()) if layer.forest is not None else rows.size, min(bold, careful), model, unchanged,
             known.size, window.size, rarer, costs["full"], coverage=coverage, costs=costs if self.planner.ladder else {},
+            most_core_s=self.updates.most(window.size),
             paired=lost[2] - (lost[0] if bold <= careful else lost[1]) if layer.forest is not None else None,
         )  # fmt: skip
 

@@ -21,7 +21,6 @@ from headwater.planning.windows import Choice, Window, candidates, choose
 
 WINDOWS = (1.0, 0.5, 0.25, 0.125)  # shares of the known labels; the largest that the budget can pay
 GROWTH = 2  # so many times the slow model's trees there may be at most, after updates in steps
-_LIMIT = 10.0  # a fit is stopped when it takes so many times what was reserved
 _PROBE = 10, 8, 0.3  # trees, leaves, learning rate
 _LEAST_OF_CLASS = 10
 _LEAST = 200  # labels of a window; one with fewer than five times as many may wait
@@ -70,6 +69,11 @@ class Updates:
         method = self.ladder.methods[name]
         return method.cost_upper(method.prepare(Window("", 0, n), self.stream.lagged.shape[1]))
 
+    def most(self, n: int) -> float:
+        """What a full fit on so many labels may take before it is ended."""
+        method = self.ladder.methods["full"]
+        return method.costs.most(method.prepare(Window("", 0, n), self.stream.lagged.shape[1]).amount)
+
     def costs(
         self, known: Ints, window: Ints, n_fitted: int, forest: Forest | None, names: tuple[Name, ...]
     ) -> dict[Name, float]:
@@ -90,7 +94,7 @@ class Updates:
         self, plan: Plan, known: Ints, window: Ints, n_fitted: int, changed_at: int, forest: Forest | None, worth: float
     ) -> Update:
         """Carry a plan out; what it takes, probes of windows too, is in the fit's core-seconds."""
-        limit = _LIMIT * plan.numbers["cost_core_s"]
+        limit = plan.numbers["reserved_core_s"]
         if plan.method == "steps" and forest is not None and isinstance(self.fitter, Growing):
             grown = self.fitter.after(forest, self.ladder.methods["steps"].trees)
             return self._fit("steps", grown, known[n_fitted:], limit)
@@ -101,16 +105,19 @@ class Updates:
         spent = time.thread_time() - began
         if choice.window is None:
             return Update(Fitted(None, spent), known[:0], choice)
-        made = self._fit("full", self.fitter, known[max(choice.window.first, known.size - window.size) :], limit)
+        made = self._fit("full", self.fitter, known[max(choice.window.first, known.size - window.size) :], limit - spent)
         made.fitted.core_s += spent
         made.choice = choice
         return made
 
     def _fit(self, name: Name, fitter: Fitter, rows: Ints, limit: float) -> Update:
         fitted = fit(fitter, self.stream.lagged, self.target, rows, limit)
+        method = self.ladder.methods[name]
+        amount = method.prepare(Window("", 0, rows.size), self.stream.lagged.shape[1]).amount
         if fitted.forest is not None:
-            method = self.ladder.methods[name]
-            method.costs.observe(method.prepare(Window("", 0, rows.size), self.stream.lagged.shape[1]).amount, fitted.core_s)
+            method.costs.observe(amount, fitted.core_s)
+        elif fitted.is_over:
+            method.costs.ended(amount, fitted.core_s)
         return Update(fitted, rows)
 
     def _choose(self, known: Ints, changed_at: int, worth: float) -> Choice:

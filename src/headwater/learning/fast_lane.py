@@ -13,21 +13,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headwater.core.batch import Floats, Ints
+from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.errors import Fatal
-from headwater.learning.fast import EXPERTS, MAX_LEAVES, Race, weights_of
-from headwater.learning.fast_kernels import SCALE, VERSION, Rows, Slow, Weights, answer, learn, repeat
-from headwater.learning.forest import Forest, descend
+from headwater.learning.fast import EXPERTS, MAX_LEAVES
+from headwater.learning.fast_answers import LEAVES, SAID, FastAnswers, Layout
+from headwater.learning.fast_kernels import SCALE, VERSION, Weights, learn
+from headwater.learning.forest import Forest
 from headwater.learning.lightgbm import LightGBM
 from headwater.learning.mixture import Mixture, losses
 from headwater.learning.protocol import Array, LearnerState, Tally, check_block, check_option, check_shape
 from headwater.learning.slow_fit import YES, SlowFit, last_of
 
 _WHERE = "hw.Fast"
-_LEAVES = EXPERTS.index("leaves")
 _MOST_BITS = 20
-_SAID = (*EXPERTS, "served")  # what is kept with a question; the last is the answer itself
-_ALL = (*_SAID, "bare")  # whose losses are kept; the last is a mixture of the experts that need no slow model
+_ALL = (*SAID, "bare")  # whose losses are kept; the last is a mixture of the experts that need no slow model
 _BARE = [EXPERTS.index(name) for name in ("bold", "careful", "no change")]
 
 
@@ -95,7 +94,7 @@ class Fast:
     @property
     def n_memos(self) -> int:
         """What is kept with each question: the answers of all experts, and the one that was given."""
-        return len(_SAID)
+        return len(SAID)
 
     def lagged(self, names: tuple[str, ...]) -> Fast:
         """The same, told which features are label lags: three of all labels, then three of an entity's if there is one."""
@@ -120,26 +119,29 @@ class Fast:
         check_option(len(numbers) < 1 << self.bits, f"{_WHERE}.bits", "more weights than numbers", self.bits)
         return FastLearner(self, numbers, categories)
 
+    def layout(self, numbers: tuple[str, ...], categories: tuple[str, ...]) -> Layout:
+        """What its answers depend on, for features of these names."""
+        fit = self.slow_fit(numbers, categories)
+        columns = () if fit is None else fit.columns
+        return Layout(self.bits, self.loss != "log", len(numbers), self.bases(numbers), columns)
 
-class FastLearner:
+
+class FastLearner(FastAnswers):
     """A `BlockLearner` and `Refittable`: weights, the slow model's trees, and what its parts have lost.
 
     Attributes:
         has_slow: Whether it may be given trees.
         n_learnt: Labels learnt.
+        dirty: uint8[2^bits]: flags of the hashed rows that have changed; each who wants to know takes a bit of its own.
+        trees_mark: Another number where the trees are others.
     """
 
     def __init__(self, spec: Fast, numbers: tuple[str, ...], categories: tuple[str, ...]) -> None:
-        self._spec, self._race, self._absolute = spec, Race(bits=spec.bits), spec.loss != "log"
-        self.has_slow = spec.slow is not None
-        self._d, self._bases = len(numbers), spec.bases(numbers)
-        fit = spec.slow_fit(numbers, categories)
-        self._columns = list(fit.columns) if fit is not None else []
-        self._weights = weights_of(self._race, self._d, absolute=self._absolute, leaves=1)
-        self._forest: Forest | None = None
+        super().__init__(spec.layout(numbers, categories))
+        self._spec, self.has_slow, self.trees_mark = spec, spec.slow is not None, 0
+        self.dirty: Bytes = np.zeros(1 << spec.bits, np.uint8)
         loss: Literal["log", "absolute"] = "absolute" if self._absolute else "log"
         self._bare = Mixture(len(_BARE), loss=loss, share=self._race.share, rate=self._race.rate)
-        self._repeats: Floats = np.ones((2, 2))
         self._losses: Floats = np.zeros((2, len(_ALL)))  # sums, labels
         self._counts: Ints = np.zeros(2, np.int64)  # labels learnt; labels since the last decision point
 
@@ -151,16 +153,10 @@ class FastLearner:
         return self.say_many(xs, cs)[:, -1].copy()
 
     def say_many(self, xs: Floats, cs: Ints) -> Floats:
-        n, last = xs.shape[0], last_of(xs, self._bases)
-        said = np.empty((n, len(_SAID)))
-        if n:
-            none = np.full(n, np.nan)
-            rates = last if self._absolute else self._rates(last, none, self._repeats.copy())
-            answer(self._rows(xs, cs, last, rates, none), self._slow(xs, cs), self._weights, said)
-        return said
+        return self._say(xs, cs, self._slots(xs, cs))
 
     def learn_block(self, xs: Floats, cs: Ints, ys: Floats) -> None:
-        self._learn(xs, cs, ys, np.empty((ys.size, len(_SAID))), is_said=False)
+        self._learn(xs, cs, ys, np.empty((ys.size, len(SAID))), is_said=False)
 
     def learn_judged(self, xs: Floats, cs: Ints, ys: Floats, said: Floats) -> None:
         self._learn(xs, cs, ys, np.ascontiguousarray(said), is_said=True)  # one layout, hence one compiled pass
@@ -168,49 +164,15 @@ class FastLearner:
     def _learn(self, xs: Floats, cs: Ints, ys: Floats, said: Floats, *, is_said: bool) -> None:
         check_block(xs, ys, "log" if not self._absolute else "squared")
         labels = ys if self._absolute else (ys >= YES).astype(np.float64)
-        last = last_of(xs, self._bases)
+        last = last_of(xs, self._layout.bases)
         rates = last if self._absolute else self._rates(last, labels, self._repeats)
-        learn(self._rows(xs, cs, last, rates, labels), self._slow(xs, cs), self._weights, said, is_said)
+        rows = self._rows(xs, self._slots(xs, cs), last, rates, labels)
+        learn(rows, self._slow(xs, cs), self._weights, said, is_said)
+        self.dirty[rows.sparse] = _CHANGED
         bare = self._bare.learn(said[:, _BARE], labels)
         lost = losses(np.column_stack([said, bare]), labels[:, None], absolute=self._absolute)
         self._losses += [np.nansum(lost, axis=0), (~np.isnan(lost)).sum(axis=0)]
         self._counts += ys.size
-
-    @staticmethod
-    def _rates(last: Floats, labels: Floats, counts: Floats) -> Floats:
-        rates = np.empty(last.size)
-        repeat(last, labels, counts, rates)
-        return rates
-
-    def _rows(self, xs: Floats, cs: Ints, last: Floats, unchanged: Floats, labels: Floats) -> Rows:
-        """The rows of a block; a category has its weight, and each number that is missing has one too, from the far end."""
-        n, top = xs.shape[0], (1 << self._spec.bits) - 1
-        missing = np.isnan(xs)
-        slots = np.hstack([cs, np.where(missing, top - np.arange(self._d), -1)]) if missing.any() else cs
-        there = slots >= 0
-        sparse_from = np.zeros(n + 1, np.int64)
-        np.cumsum(there.sum(axis=1), out=sparse_from[1:])
-        none = np.zeros(0, np.int64)
-        return Rows(
-            np.ascontiguousarray(xs),
-            sparse_from,
-            slots[there].astype(np.int32),
-            np.nan_to_num(last),
-            unchanged,
-            labels,
-            none,
-            none,
-        )
-
-    def _slow(self, xs: Floats, cs: Ints) -> Slow:
-        """What the slow model says of rows."""
-        n, forest = xs.shape[0], self._forest
-        if forest is None:
-            return Slow(np.full(n, -1, np.int64), np.zeros(n), np.zeros((n, 0), np.int16))
-        numbers = np.ascontiguousarray(np.hstack([xs, cs])[:, self._columns])
-        leaves, margins = np.zeros((n, forest.roots.size), np.int16), np.zeros(n)
-        descend(forest, numbers, np.arange(n), leaves, margins)
-        return Slow(np.full(n, int(self._weights.place[VERSION]), np.int64), margins, leaves)
 
     def take_tally(self) -> Tally | None:
         if self._counts[1] < self._spec.decide_every:
@@ -223,22 +185,26 @@ class FastLearner:
 
     def exchange(self, fitted: Mapping[str, Array]) -> None:
         forest = Forest(**{name: np.ascontiguousarray(fitted[name]) for name in Forest._fields})
-        if forest.values.size > MAX_LEAVES or (forest.column.size and int(forest.column.max()) >= len(self._columns)):
+        n_columns = len(self._layout.columns)
+        if forest.values.size > MAX_LEAVES or (forest.column.size and int(forest.column.max()) >= n_columns):
             raise Fatal(
                 "a slow model is not of this learner's features", where=_WHERE,
-                expected=f"at most {MAX_LEAVES} leaves over {len(self._columns)} columns",
+                expected=f"at most {MAX_LEAVES} leaves over {n_columns} columns",
                 got=f"{forest.values.size} leaves over {int(forest.column.max(initial=-1)) + 1} columns",
             )  # fmt: skip
         self._set_forest(forest)
+        self.trees_mark += 1
         place, weights = self._weights.place, self._weights
         place[VERSION] += 1.0
         weights.leaf[:] = forest.values / (place[SCALE] if self._absolute else 1.0)
 
-    def _set_forest(self, forest: Forest) -> None:
-        """Make room for the leaves of another forest."""
-        shape = (len(self._weights.members), forest.values.size)
-        self._forest = forest
-        self._weights = self._weights._replace(leaf=np.zeros(shape), leaf_squares=np.full(shape, self._race.leaf_start))
+    def head(self) -> dict[str, Array]:
+        """With the labels learnt: after each block it is another one, and what was kept beside the one before is outdated."""
+        return {**super().head(), "counts": self._counts}
+
+    def hashed(self, slots: Ints) -> Floats:
+        """float64[n, members]: rows of the hashed weights."""
+        return np.ascontiguousarray(self._weights.sparse[:, slots].T)
 
     def state(self) -> LearnerState:
         weights = self._weights
@@ -247,7 +213,7 @@ class FastLearner:
         arrays |= {f"bare.{name}": getattr(self._bare, name) for name in _MIXED}
         if self._forest is not None:
             arrays |= {f"forest.{name}": part for name, part in self._forest._asdict().items()}
-            arrays |= {"leaf": weights.leaf[_LEAVES], "leaf_squares": weights.leaf_squares[_LEAVES]}
+            arrays |= {"leaf": weights.leaf[LEAVES], "leaf_squares": weights.leaf_squares[LEAVES]}
         return LearnerState(arrays={name: array.copy() for name, array in arrays.items()})
 
     def load(self, state: LearnerState) -> None:
@@ -256,12 +222,14 @@ class FastLearner:
         self._weights = self._weights._replace(**{name: np.array(arrays[name]) for name in _KEPT})
         for name in _MIXED:
             setattr(self._bare, name, np.array(arrays[f"bare.{name}"]))
-        self._forest = None
+        self._forest, self.trees_mark = None, self.trees_mark + 1
+        self.dirty[:] = _CHANGED
         if "leaf" in arrays:
             self._set_forest(Forest(**{name: np.array(arrays[f"forest.{name}"]) for name in Forest._fields}))
             # Of the members, one alone has leaves.
-            self._weights.leaf[_LEAVES], self._weights.leaf_squares[_LEAVES] = arrays["leaf"], arrays["leaf_squares"]
+            self._weights.leaf[LEAVES], self._weights.leaf_squares[LEAVES] = arrays["leaf"], arrays["leaf_squares"]
 
 
+_CHANGED = 255  # all bits
 _MIXED = ("weights", "potentials", "state")
 _KEPT = tuple(name for name in Weights._fields if name not in {"members", "params", "leaf", "leaf_squares"})

@@ -12,6 +12,8 @@ from headwater.core.batch import Floats
 from headwater.learning.boosted import Boosted
 from headwater.learning.forest import Forest
 
+ENDED = "it had taken the {:.3g} core-seconds that were reserved"
+"""Why a fit was stopped."""
 YES = 0.5  # a label from here on is a yes
 LABEL, SCORE, VECTOR = range(3)
 """Columns of an example: its label, what was said when it was asked, and from there on its vector."""

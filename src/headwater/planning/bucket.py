@@ -1,9 +1,12 @@
 """A token bucket of core-seconds: what may be spent in any interval.
 
-The level grows by `rate` up to `depth`. A job may begin when the level covers its estimate; when it ends, its measured cost
-replaces the estimate, so the level can fall below zero by one job, and nothing begins until it has recovered. Whatever the
-estimates are worth, with one job at a time
-`spend(t0, t1] <= rate * (t1 - t0) + depth + one job`.
+The level grows by `rate` up to `depth`. A job may begin when the level covers its estimate; what it may take at most is then
+taken out, as far as it is there, and whoever carries the job out ends it at that. When it is over, what it really took
+replaces what was reserved. So no job takes the level below zero, and whatever the estimates are worth, with one job at a time
+
+    spend(t0, t1] <= rate * (t1 - t0) + depth
+
+What is charged without asking does not wait; where it alone spends more than the rate, no job begins.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ class Bucket:
         level: What is there at the start; None is all of `depth`.
 
     Attributes:
-        level: What may be spent now; below 0 after a job that cost more than was there.
+        level: What may be spent now; below 0 where more was charged without asking than was there.
 
     >>> bucket = Bucket(rate=1.0, depth=10.0)
-    >>> bucket.reserve(8.0), bucket.settle(8.0, measured=11.0), bucket.level
-    (True, None, -1.0)
-    >>> bucket.advance(4.0), bucket.reserve(8.0), bucket.level
-    (4.0, False, 3.0)
+    >>> bucket.reserve(4.0, most=8.0), bucket.settle(8.0, measured=5.0), bucket.level
+    (8.0, None, 5.0)
+    >>> bucket.reserve(4.0, most=8.0), bucket.settle(5.0, measured=5.0), bucket.reserve(4.0)
+    (5.0, None, 0.0)
     """
 
     def __init__(self, rate: float, depth: float, level: float | None = None) -> None:
@@ -42,18 +45,23 @@ class Bucket:
         self.level = max(self.level, min(self.depth, self.level + self.rate * counted))
         return counted
 
-    def reserve(self, estimate: float) -> bool:
-        """Take a job's estimate out, if it is there and no other job is under way."""
-        if self._reserved > 0.0 or self.level < estimate or self.level <= 0.0:
-            return False
-        self._reserved = estimate
-        self.level -= estimate
-        return True
+    def reserve(self, estimate: float, most: float | None = None) -> float:
+        """Take out what a job may take; returns how much that is, and 0 where it may not begin.
 
-    def settle(self, estimate: float, measured: float) -> None:
-        """A reserved job has ended, well or not: what it took replaces its estimate."""
+        Args:
+            estimate: What it will probably take; has to be there, and no other job under way.
+            most: What it may take if need be, as far as it is there; None is the estimate.
+        """
+        if self._reserved > 0.0 or self.level < estimate or self.level <= 0.0:
+            return 0.0
+        self._reserved = max(estimate, min(most or estimate, self.level))
+        self.level -= self._reserved
+        return self._reserved
+
+    def settle(self, reserved: float, measured: float) -> None:
+        """A job has ended, well or not: what it took replaces what was reserved for it."""
         self._reserved = 0.0
-        self.level += estimate - measured
+        self.level += reserved - measured
 
     def charge(self, measured: float) -> None:
         """Take out what was spent without asking: serving and learning of the fast layer, which do not wait."""

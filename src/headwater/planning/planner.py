@@ -5,8 +5,8 @@ It refits the slow model when
 - waiting has cost as much as the update does (`probe`);
 - the data has grown so much since the last fit that another is worth a try. Each such try is judged by the advantage that it
   brought: one that paid halves the wait until the next, one that did not makes it six times as long.
-Tries that fail come at ever longer intervals. Every fit must fit into the bucket by the 90 % quantile of its cost. A window
-that nothing can be learnt from is refused.
+Tries that fail come at ever longer intervals. Every fit must fit into the bucket by the 90 % quantile of its cost; it reserves
+twice that, as far as it is there, and is ended when it has taken it. A window that nothing can be learnt from is refused.
 
 With a ladder it chooses the method, too: an update that costs a tenth is due when waiting has cost a tenth, and gives way to
 the next rung where it does not bring what was missing. A slow model that the probe has been shown to beat is put to rest.
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from headwater.planning.bucket import Bucket
+from headwater.planning.cost import BOUND
 from headwater.planning.despair import Despair
 from headwater.planning.methods import Ladder, Name
 from headwater.planning.plans import Action, Evidence, Plan, Policy
@@ -35,7 +36,7 @@ class Trial:
 
     Attributes:
         method: By which.
-        cost_core_s: That were reserved.
+        reserved_core_s: What it may take.
         before: The advantage, a label, when it was begun.
         forecast: What it was expected to add to that.
         judged: Whether it has been seen at work long enough.
@@ -43,7 +44,7 @@ class Trial:
     """
 
     method: Name
-    cost_core_s: float
+    reserved_core_s: float
     before: float
     forecast: float
     judged: bool
@@ -72,17 +73,20 @@ class Planner:
         self._trial = Trial("full", 0.0, 0.0, 0.0, judged=True)
         self._scale = 0.0  # mean loss of "no change"
 
-    def decide(self, seen: Evidence, asked: str = "") -> Plan:
-        """Take the evidence in and say what to do. A fit has its cost reserved; call `ended` when it is over.
+    def decide(self, seen: Evidence, asked: str = "", rule: str = "") -> Plan:
+        """Take the evidence in and say what to do.
 
-        `asked` is why somebody else wants a fit: a rule or a person. It then is due, whatever the evidence says.
+        A fit has reserved what it may take, `reserved_core_s` of its numbers: end it there; call `ended` when it is over.
+        `asked` is why a person wants a fit: then it is due, whatever the evidence says; `rule` is why a rule does, which has to
+        wait after fits that failed.
         """
         self.bucket.advance(seen.elapsed)
         self._observe(seen)
         given_up = self._given_up(seen)
         if given_up is not None:
             return given_up
-        due, why, method = (True, asked, _FULL) if asked else self._due(seen)
+        wanted = asked or ("" if self._pause() else rule)
+        due, why, method = (True, wanted, _FULL) if wanted else self._due(seen)
         cost = seen.costs.get(method, seen.cost_core_s)
         numbers = self._numbers(seen, cost)
         if not due:
@@ -91,13 +95,13 @@ class Planner:
         refused = bad_window(seen, self.policy.least_labels, self.policy.least_of_class) or not_affordable(cost, self.bucket)
         if refused:
             return Plan("refuse", f"{why} But {refused} The served model stays.", numbers, method)
-        self.bucket.reserve(cost)
-        self._trial = Trial(method, cost, self.probe.advantage, self._forecast(method), judged=True)
+        numbers["reserved_core_s"] = reserved = self.bucket.reserve(cost, _most(seen, method, cost))
+        self._trial = Trial(method, reserved, self.probe.advantage, self._forecast(method), judged=True)
         return Plan("fit", why, numbers, method)
 
     def ended(self, seen: Evidence, core_s: float, *, served: bool) -> None:
         """The fit that was planned has ended after so many core-seconds; it is served, or it failed."""
-        self.bucket.settle(self._trial.cost_core_s, core_s)
+        self.bucket.settle(self._trial.reserved_core_s, core_s)
         self._since = 0
         if not served:
             self._n_failed += 1
@@ -120,7 +124,7 @@ class Planner:
 
     def postponed(self, core_s: float) -> None:
         """The fit that was planned waits after all: its window was looked at, which took so many core-seconds."""
-        self.bucket.settle(self._trial.cost_core_s, core_s)
+        self.bucket.settle(self._trial.reserved_core_s, core_s)
 
     def _observe(self, seen: Evidence) -> None:
         self._since += 1
@@ -146,12 +150,17 @@ class Planner:
         if trial.method == "full":
             self._wait *= 0.5 if trial.gain >= self.policy.pays * self._scale else 6.0
 
+    def _pause(self) -> str:
+        """Why no try comes yet after those that failed; empty where one may."""
+        pause = self.policy.cool_down * 2**self._n_failed
+        if not self._n_failed or self._since >= pause:
+            return ""
+        return f"Wait: the last {self._n_failed} fits failed; the next try comes {pause} decision points after them."
+
     def _due(self, seen: Evidence) -> tuple[bool, str, Name]:
         """Whether a fit is wanted, whatever it costs, why, and by which method."""
-        pause = self.policy.cool_down * 2**self._n_failed
-        if self._n_failed and self._since < pause:
-            why = f"Wait: the last {self._n_failed} fits failed; the next try comes {pause} decision points after them."
-            return False, why, "full"
+        if pause := self._pause():
+            return False, pause, "full"
         if not (self.policy.by_itself if self.n_fits else self.policy.first_by_itself):
             return False, "Wait: nobody has asked for a fit.", "full"
         if self.n_fits == 0:
@@ -203,6 +212,11 @@ class Planner:
             "advantage": probe.advantage, "fresh_advantage": probe.fresh, "cost_core_s": cost_core_s,
             "level_core_s": self.bucket.level, "wait_labels": self._wait,
         }  # fmt: skip
+
+
+def _most(seen: Evidence, method: Name, cost: float) -> float:
+    """What a fit may take."""
+    return max(BOUND * cost, seen.most_core_s if method == _FULL else 0.0)
 
 
 def _no_labels(seen: Evidence) -> str:

@@ -76,6 +76,7 @@ class Evidence:
         n_sources: Sources that the window's labels are from; None where labels have one source anyway.
         coverage: Share of the labels of the last decision point's rows that can have come by now, as they usually come.
         costs: By method, the 90 % quantile of its cost; only those that can be carried out now. Of use with a ladder.
+        most_core_s: What a full fit may take before it is ended; 0 is twice its cost.
         paired: float64[n]: on the new labels, in order, what the learner with trees lost more than the one without.
     """
 
@@ -91,4 +92,5 @@ class Evidence:
     n_sources: int | None = None
     coverage: float = 1.0
     costs: Mapping[Name, float] = field(default_factory=dict)
+    most_core_s: float = 0.0
     paired: Floats | None = field(default=None, compare=False)

@@ -26,7 +26,7 @@ from headwater.planning.probe import FRESH_POINTS
 from headwater.planning.rules import Rules, Sensor
 
 WINDOWS = (1.0, 0.5, 0.25, 0.125)  # shares of the known labels; the largest that the budget can pay
-LIMIT = 10.0  # a fit is stopped when it takes so many times what was reserved
+_AT_LIMIT = 0.8  # of its limit: a fit that was stopped after so much was too expensive, not asleep
 _NUMBERS = re.compile(r"[\d.e+-]+")
 
 
@@ -40,7 +40,7 @@ class Order:
         rows: The newest examples that it reads.
         method: "full" or "window".
         seen: What was known.
-        limit_core_s: It is stopped when it takes more.
+        limit_core_s: What was reserved: it is stopped when it has taken that.
         why: The plan's sentence.
     """
 
@@ -82,6 +82,7 @@ class Upkeep:
         self.seq = -1
         self._labels: Floats = np.zeros(0)
         self._before_ms, self._last_kind, self._method, self._n_points = -1, "", "", FRESH_POINTS
+        self._put_off = ""  # why a rule wants a fit, while none may begin after those that failed
 
     def learn(self, examples: Floats) -> None:
         """Take in float64[n, 2 or more] examples in the order in which they were learnt: label, answer, ..."""
@@ -107,8 +108,8 @@ class Upkeep:
         self._before_ms, self.seq = now_ms, at
         self._charge_sensors(at_ms)
         self._n_points += 1
-        why = self.rules.fired(at_ms, tally.n_known, is_fresh=self._n_points <= FRESH_POINTS)
-        why = asked or why
+        rule = self.rules.fired(at_ms, tally.n_known, is_fresh=self._n_points <= FRESH_POINTS) or self._put_off
+        why, self._put_off = asked or rule, ""
         self._gain(at_ms, tally)
         if held:
             self.planner.bucket.advance(elapsed)
@@ -117,20 +118,23 @@ class Upkeep:
             return None
         rows = self._rows()
         seen = self._evidence(tally, rows, elapsed)
-        plan = self.planner.decide(seen, why)
+        plan = self.planner.decide(seen, asked, rule)
+        self._put_off = rule if plan.action == "wait" else ""
         self._tell(at, at_ms, plan)
         if plan.action != "fit":
             return None
         method = "full" if rows >= tally.n_known else "window"
-        return Order(at, at_ms, rows, method, seen, LIMIT * seen.cost_core_s, plan.why)
+        return Order(at, at_ms, rows, method, seen, plan.numbers["reserved_core_s"], plan.why)
 
     def ended(self, order: Order, core_s: float, outcome: str, failure: str = "") -> None:
         """An order has been carried out, or has failed: "served", "failed", "stopped" or "lost"."""
         served = outcome == "served"
         self.planner.ended(order.seen, core_s, served=served)
         self.ledger.append(
-            Job(order.at_ms, "fit", order.rows, order.seen.cost_core_s, core_s, outcome, order.why, self.model, order.method)
+            Job(order.at_ms, "fit", order.rows, order.limit_core_s, core_s, outcome, order.why, self.model, order.method)
         )
+        if outcome == "stopped" and core_s >= _AT_LIMIT * order.limit_core_s:
+            self.costs.ended(self.work(order.rows), core_s)
         if served:
             self.costs.observe(self.work(order.rows), core_s)
             self._method, self._n_points = order.method, 0
@@ -166,9 +170,10 @@ class Upkeep:
         yes = int((self._labels[self._labels.size - rows :] >= YES).sum())
         rarer = None if self._absolute else min(yes, rows - yes)
         unchanged = _number(tally.losses.get("no change", np.nan))
+        work = self.work(rows)
         return Evidence(
-            tally.n, _probe(tally), _number(_model(tally)), unchanged, tally.n_known, rows, rarer,
-            self.costs.upper(self.work(rows)), elapsed,
+            tally.n, _probe(tally), _number(_model(tally)), unchanged, tally.n_known, rows, rarer, self.costs.upper(work),
+            elapsed, most_core_s=self.costs.most(work),
         )  # fmt: skip
 
     def _tell(self, at: int, at_ms: int, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from headwater.core.clock import Clock
+from headwater.learning.slow_fit import ENDED
 
 _WALL_S, _WALL_TIMES = 60.0, 20.0  # a fit that waits for something for longer than this is ended too
 
@@ -79,33 +81,39 @@ class FitProcess:
             answer = self._answers.get_nowait()
         except Empty:
             if self.is_busy and self._clock.monotonic_s() > self._ends_s:
-                return self._died("stopped", "it did not end")
+                return self._died("it did not end")
             return None
         if answer.get("ready"):
             self.start_core_s += float(answer["core_s"])
             self._told_s += float(answer["core_s"])
             return None
         if answer.get("ended"):
-            return self._died("stopped", "its process was ended at its limit, or by the system")
+            return self._died()
         self.is_busy = False
         self._told_s += float(answer["core_s"])
         return answer
 
-    def _died(self, outcome: str, failure: str) -> dict[str, Any] | None:
-        """The process is ended; what it took since its last answer is the job's."""
-        was_busy = self.is_busy
-        self._end()
+    def _died(self, failure: str = "") -> dict[str, Any] | None:
+        """The process has ended, or is ended for what it failed to do; what it took since its last answer is the job's."""
+        was_busy, is_stopped = self.is_busy, bool(failure)
+        code = self._end()
+        if code == -signal.SIGPROF:
+            is_stopped, failure = True, ENDED.format(self._limit_core_s)
         core_s, self._reaped_s = _children_s() - self._reaped_s - self._told_s, _children_s()
+        failure = failure or f"its process ended with code {code}"
+        outcome = "stopped" if is_stopped else "failed"
         return {"outcome": outcome, "failure": failure, "core_s": max(core_s, 0.0)} if was_busy else None
 
-    def _end(self) -> None:
+    def _end(self) -> int | None:
+        """The code that the process ended with by itself; None where it is killed here."""
         process, self._process, self.is_busy = self._process, None, False
-        if process is not None:
-            process.kill()
-            assert process.stdin is not None
-            with suppress(OSError):  # a job that was never read
-                process.stdin.close()
-            process.wait()
+        if process is None:
+            return None
+        process.kill()
+        assert process.stdin is not None
+        with suppress(OSError):  # a job that was never read
+            process.stdin.close()
+        return process.wait()
 
     def close(self) -> None:
         """End the process; a job under way is lost."""

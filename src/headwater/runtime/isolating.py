@@ -6,7 +6,7 @@ than a message. All others (River, scikit-learn, LightGBM, a user's own class) a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import structlog
 
@@ -20,8 +20,9 @@ from headwater.runtime.stopping import CarefulLearner
 from headwater.runtime.trust import Trust
 from headwater.serving.guarded import GuardedLane
 from headwater.serving.isolation import IsolatedLearner
-from headwater.serving.lanes import Lane, Scorer
+from headwater.serving.lanes import Scorer
 from headwater.serving.nursery import Nursery, can_isolate
+from headwater.serving.parts import FastLane, Lanes, lane_here
 
 _START_S = 10.0  # for a state to be loaded where nobody waits for an answer
 
@@ -65,10 +66,10 @@ def _start(model: Model) -> Callable[[], BlockLearner]:
 
 def scorers(
     app: App, nursery: Nursery | None, settings: Server, seal: Seal, on_open: Callable[[str, str, int], None]
-) -> dict[str, Scorer]:  # fmt: skip
+) -> Lanes:  # fmt: skip
     """Who answers for each model of the event lane."""
-    found: dict[str, Scorer] = {}
-    for name, model in app.models.items():
+    found: dict[str, Scorer | FastLane] = {}
+    for number, (name, model) in enumerate(app.models.items()):
         if model.lane is None:
             continue
         if nursery is not None and is_foreign(model):
@@ -77,13 +78,13 @@ def scorers(
             )
         else:
             numbers, categories = names(model)
-            found[name] = Lane(name, model.lane, (*numbers, *categories), len(numbers), seal)
+            found[name] = lane_here(name, number, model.lane, (*numbers, *categories), len(numbers), seal)
     return found
 
 
 def lanes_of(
     app: App, settings: Settings, nursery: Nursery | None, on_open: Callable[[str, str, int], None]
-) -> dict[str, Scorer]:  # fmt: skip
+) -> Lanes:  # fmt: skip
     """`scorers` of an installation; an app without such models needs no key for them."""
     if all(model.lane is None for model in app.models.values()):
         return {}
@@ -105,7 +106,7 @@ def _learner(name: str, model: Model, nursery: Nursery | None, deadline_s: float
     return lambda: IsolatedLearner(nursery, name, deadline_s)
 
 
-def guarded(lanes: Mapping[str, Scorer]) -> dict[str, GuardedLane]:
+def guarded(lanes: Lanes) -> dict[str, GuardedLane]:
     """Those that run apart."""
     return {name: lane for name, lane in lanes.items() if isinstance(lane, GuardedLane)}
 

@@ -20,6 +20,7 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 from headwater.core.errors import Fatal, HeadwaterError
 from headwater.evaluation.prequential import J_BY, J_LABEL, J_SCORES, WAITING
+from headwater.learning.fast_lane import FastLearner
 from headwater.learning.kernels import LEARNT, N_PARAMS, SQUARED
 from headwater.learning.protocol import (
     HUGE,
@@ -68,6 +69,7 @@ class LaneState:
         mark: Another number where something was learnt or exchanged.
         on_point: Called at a decision point with the examples since `drain`; what it returns is exchanged at once.
         stops: Where it stands still.
+        fast: The line's learner where it is the fast layer, which is published by parts.
     """
 
     base = 0  # categories are hashes, not rows of weights
@@ -86,6 +88,7 @@ class LaneState:
         self._remembering = first if isinstance(first, Remembering) and self._m else None
         self._slow = first if isinstance(first, Refittable) and first.has_slow else None
         self._lead = 1 if self._slow is None else 2
+        self.fast = first if isinstance(first, FastLearner) else None
         self.waiting: Floats = np.zeros((0, self._lead + self.n_behind))
         self.given: Floats = np.zeros((0, 1 + n_twins))
         self.params = np.zeros(N_PARAMS)

@@ -9,31 +9,24 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headwater.core.batch import Bytes, Ints
+from headwater.core.batch import Ints
 from headwater.core.clock import Clock
-from headwater.core.compiled import kernel
 from headwater.core.errors import DiskFull
-from headwater.core.hashing import Hashes
 from headwater.core.seals import Seal
 from headwater.evaluation.pending import Pending
-from headwater.learning.classes import SoftmaxLine
+from headwater.runtime.flags import PUBLISHED, UNSAVED, taken
 from headwater.runtime.fold import Fold
-from headwater.runtime.lane import LaneState
+from headwater.runtime.lines_shown import LinesShown, mark_line
 from headwater.runtime.model_fold import ModelFold
-from headwater.serving.lanes import sealed
 from headwater.store.view import (
     ViewMeta,
     Writer,
-    class_row_key,
     entity_key,
     guard_key,
-    outcomes_key,
     question_key,
     seen_key,
-    weights_key,
 )  # fmt: skip
 
-PUBLISHED, UNSAVED = 1, 2
 _STATUS_EVERY_S = 0.25
 _encode_status = msgspec.json.Encoder().encode
 
@@ -50,12 +43,12 @@ class Publisher:
     """
 
     def __init__(self, fold: Fold, view: Writer, clock: Clock, *, resume: bool, seal: Seal | None = None) -> None:
-        self._fold, self._view, self._clock, self._seal = fold, view, clock, seal
+        self._fold, self._view, self._clock = fold, view, clock
         self._app = fold.app.fingerprint()
         self._from = view.seq() if resume else 0
         self._is_anew = True  # the view may show questions that the fold has let go of since
         self._shown = {name: _Shown() for name in fold.models}
-        self._learnt: dict[str, int] = {}
+        self._lines = LinesShown(seal)
         self._seen: dict[str, int] = {}
         self._extra: dict[str, Any] = {}
         self._status_s, self._status_seq = float("-inf"), -1
@@ -79,20 +72,13 @@ class Publisher:
             return False
         fold, puts, deletes = self._fold, [], []
         for number, table in enumerate(fold.engine.tables):
-            slots = _take(table.dirty[: table.n], PUBLISHED)
+            slots = taken(table.dirty[: table.n], PUBLISHED)
             puts += [(entity_key(number, int(table.keys[slot])), table.rows[slot].tobytes()) for slot in slots]
         for number, (name, model) in enumerate(fold.models.items()):
             shown, gone = self._shown[name].changes(model.pending)
             puts += [(question_key(number, int(model.pending.known[r])), model.pending.rows[r].tobytes()) for r in shown]
             deletes += [question_key(number, key) for key in gone]
-            if self._learnt.get(name) != (learnt := model.learner.mark):
-                self._learnt[name] = learnt
-                if isinstance(model.learner, LaneState):
-                    puts.append((weights_key(name), sealed(model.learner.packed(), name, self._seal).data))
-                    puts.append((outcomes_key(name), model.no_change.tobytes()))
-                else:
-                    puts.append((weights_key(name), model.learner.published().data))
-                puts += class_rows(number, model)
+            puts += self._lines.changes(number, name, model)
             puts += self._guard(name, model)
         if self._is_anew:
             kept = {key for key, _ in puts}
@@ -110,7 +96,7 @@ class Publisher:
         """Nothing of this time was shown: next time everything is."""
         mark_all(self._fold)
         self._is_anew = True
-        self._learnt.clear()
+        self._lines.clear()
         self._seen.clear()
         self._status_seq = -1
 
@@ -148,7 +134,7 @@ class _Shown:
 
     def changes(self, pending: Pending) -> tuple[list[int], list[int]]:
         """Ring rows to show, and keys to take down."""
-        changed = _take(pending.dirty, PUBLISHED)
+        changed = taken(pending.dirty, PUBLISHED)
         before = set(self._keys.tolist()) if self._keys.size != pending.known.size else set(self._keys[changed].tolist())
         if self._keys.size != pending.known.size:
             self._keys = np.zeros(pending.known.size, np.uint64)
@@ -165,50 +151,6 @@ class _Shown:
         return newest.tolist(), list(gone)
 
 
-@kernel
-def _flagged(words: Hashes, flags: Bytes, bit: int, out: Ints) -> int:
-    """Count the flags that have a bit, or, with an `out` of that size, take it from them and write their places.
-
-    `words` are the same flags, eight at a time.
-    """
-    n, any_of = 0, np.uint64(0x0101010101010101) * np.uint64(bit)
-    rest = np.uint8(255 - bit)
-    for w in range(words.size + 1):
-        if w < words.size and not words[w] & any_of:
-            continue
-        for i in range(8 * w, min(8 * w + 8, flags.size)):
-            if flags[i] & bit:
-                if out.size:
-                    out[n] = i
-                    flags[i] &= rest
-                n += 1
-    return n
-
-
-def _take(dirty: Bytes, bit: int) -> Ints:
-    """Ascending places of the flags that have a bit, which is taken from them.
-
-    It looks twice, so as not to fault in pages for flags that have not: what that costs on the hot path is more.
-    """
-    words = dirty[: dirty.size // 8 * 8].view(np.uint64)
-    out = np.empty(_flagged(words, dirty, bit, _NONE), np.int64)
-    if out.size:
-        _flagged(words, dirty, bit, out)
-    return out
-
-
-_NONE = np.zeros(0, np.int64)
-
-
-def class_rows(number: int, model: ModelFold) -> list[tuple[bytes, bytes]]:
-    """The changed hashed rows of a line with several classes: all of them, at each publication, would be megabytes."""
-    line = model.learner
-    if not isinstance(line, SoftmaxLine):
-        return []
-    changed = _take(line.dirty, PUBLISHED)
-    return [(class_row_key(number, row), line.weights[row].tobytes()) for row in changed[changed >= line.base].tolist()]
-
-
 def mark_all(fold: Fold, *, saved: bool = True) -> None:
     """Have everything published anew, and, where not `saved`, saved anew too."""
     bits = PUBLISHED if saved else PUBLISHED | UNSAVED
@@ -216,8 +158,7 @@ def mark_all(fold: Fold, *, saved: bool = True) -> None:
         table.dirty[: table.n] |= bits
     for model in fold.models.values():
         model.pending.dirty[:] |= bits
-        if isinstance(model.learner, SoftmaxLine) and model.learner.mark:
-            model.learner.dirty[:] |= bits
+        mark_line(model, bits)
 
 
 def boot_id() -> str:
@@ -232,13 +173,13 @@ def arrays_of(fold: Fold) -> Iterator[tuple[str, Any, Ints | None]]:
         yield f"watermarks.{name}", array, None
     yield "tally", fold.engine.tally, None
     for number, table in enumerate(fold.engine.tables):
-        changed = _take(table.dirty[: table.n], UNSAVED)
+        changed = taken(table.dirty[: table.n], UNSAVED)
         yield f"table.{number}.keys", table.keys[: table.n], changed
         yield f"table.{number}.rows", table.rows[: table.n], changed
     for name, model in fold.models.items():
         for part, array in model.small_arrays().items():
             yield f"model.{name}.{part}", array, None
         for arrays, dirty in model.by_row():
-            changed = _take(dirty, UNSAVED)
+            changed = taken(dirty, UNSAVED)
             for part, array in arrays.items():
                 yield f"model.{name}.{part}", array, changed

@@ -34,8 +34,6 @@ from headwater.runtime.places import PLANNING, STATE
 from headwater.runtime.refitting import ASKED, plan_notice, slow_fit, upkeep_of
 from headwater.store.checkpoint import Checkpoints
 
-_LEAST_LIMIT_CORE_S = 1.0  # before a fit is ended: small ones are mostly overhead
-
 _log = structlog.stdlib.get_logger("headwater.refits")
 
 
@@ -140,9 +138,8 @@ class RefitsBeside:
 
     def _said(self, name: str, order: Order) -> dict[str, Any]:
         """A job as the process that fits takes it."""
-        limit = max(order.limit_core_s, _LEAST_LIMIT_CORE_S)
         return {
-            "model": name, "fit": asdict(self._fits[name]), "rows": order.rows, "limit_core_s": limit,
+            "model": name, "fit": asdict(self._fits[name]), "rows": order.rows, "limit_core_s": order.limit_core_s,
             "at": order.at, "n_vector": self._n_vector(name),
         }  # fmt: skip
 
@@ -175,7 +172,8 @@ class RefitsBeside:
         upkeep.restore(found)
         if found["under_way"] is not None:
             order = Order(**{**found["under_way"], "seen": Evidence(**found["under_way"]["seen"])})
-            upkeep.ended(order, order.seen.cost_core_s, "lost", "the learner ended before it did")
+            # What it took died with the learner: no more than was reserved.
+            upkeep.ended(order, order.limit_core_s, "lost", "the learner ended before it did")
             self._keep(name)
 
     def close(self) -> None:

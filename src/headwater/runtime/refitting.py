@@ -20,7 +20,7 @@ from headwater.core.batch import Floats
 from headwater.following.notices import PLANS, Notices, Said
 from headwater.learning.fast_lane import Fast
 from headwater.learning.protocol import Array
-from headwater.learning.slow_fit import SlowFit
+from headwater.learning.slow_fit import ENDED, SlowFit
 from headwater.planning.declaring import updating
 from headwater.planning.ledger import Job, Ledger
 from headwater.planning.planner import Plan
@@ -117,7 +117,7 @@ class RefitsAtOnce:
         fit, upkeep = self._fits[name], self.upkeeps[name]
         core_s = self._cost(fit.work(order.rows))
         if core_s > order.limit_core_s:
-            upkeep.ended(order, order.limit_core_s, "stopped", "it took more than ten times what was reserved")
+            upkeep.ended(order, order.limit_core_s, "stopped", ENDED.format(order.limit_core_s))
             return None
         try:
             forest = fit.fit(self._examples[name][-order.rows :])

@@ -27,8 +27,8 @@ from headwater.learning.linear import Linear, base_of
 from headwater.learning.protocol import LearnerSpec
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.serving.classes import ClassLine
-from headwater.serving.lanes import Lane, Scorer
 from headwater.serving.looked import Looked, Looking, looked_before
+from headwater.serving.parts import Lanes, lane_here, said_by
 from headwater.serving.protocol import Answer, Question, Recalled, Unexplained
 from headwater.serving.recalling import namer, score_stored
 from headwater.serving.unchanged import no_change
@@ -75,13 +75,11 @@ class ViewAnswerer:
         lanes: Who answers for each model of the event lane; None has their learners in this process.
     """
 
-    def __init__(
-        self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str, lanes: Mapping[str, Scorer] | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, served: Mapping[str, Served], view: Reader, app: str, lanes: Lanes | None = None) -> None:
         self._plan, self._served, self._view, self._app = plan, served, view, app
         self._compiled = {name: s.learner for name, s in served.items() if isinstance(s.learner, Linear)}
-        self._lanes: Mapping[str, Scorer] = lanes if lanes is not None else {
-            name: Lane(name, s.learner, s.names, len(s.columns))
+        self._lanes: Lanes = lanes if lanes is not None else {
+            name: lane_here(name, s.number, s.learner, s.names, len(s.columns))
             for name, s in served.items()
             if not isinstance(s.learner, Linear | Softmax)
         }  # fmt: skip
@@ -141,7 +139,7 @@ class ViewAnswerer:
                 said = self._classes[model].score(view, _block(view, model), xs, cs)
                 return Answer(model, view.meta.seq, said.score(), stored, None, said)
             if model in self._lanes:
-                told = self._lanes[model].score(_block(view, model), view.meta.seq, xs, cs)
+                told = said_by(self._lanes[model], view, _block(view, model), xs, cs)
                 scores = self._no_change(view, model, served, question, stored) if told.scores is None else told.scores
                 return Answer(model, told.seq, looked.over(scores), stored, degraded=told.degraded, guarded=looked.said)
             weights, stats = _weights(view, model, len(served.columns))

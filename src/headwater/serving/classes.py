@@ -12,7 +12,7 @@ from headwater.core.errors import CorruptData
 from headwater.learning.classes import Published, Softmax
 from headwater.learning.linear import base_of
 from headwater.learning.softmax import score_classes
-from headwater.store.view import CLASS_ROW, View
+from headwater.store.view import HASHED_ROW, View
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ class ClassLine:
         slots = np.unique(cs[cs >= self._base])
         weights = line.dense
         if slots.size:
-            hashed, _ = view.rows(self._number, slots.astype(np.uint64), width, CLASS_ROW)
+            hashed, _ = view.rows(self._number, slots.astype(np.uint64), width, HASHED_ROW)
             weights = np.concatenate([line.dense, hashed])
         at = np.where(cs >= 0, self._base + np.searchsorted(slots, cs), -1)
         out = np.empty((xs.shape[0], len(line.names)))

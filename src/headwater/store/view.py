@@ -51,7 +51,7 @@ _STATUS = b"s"
 
 
 _name = struct.Struct(">cHQ").pack
-CLASS_ROW = b"h"
+HASHED_ROW = b"h"
 
 
 def entity_key(table: int, key: int) -> bytes:
@@ -64,13 +64,18 @@ def question_key(model: int, key: int) -> bytes:
     return _name(b"q", model, key)
 
 
-def class_row_key(model: int, row: int) -> bytes:
-    """Where a row of hashed weights, one for each class, is."""
-    return _name(CLASS_ROW, model, row)
+def hashed_row_key(model: int, row: int) -> bytes:
+    """Where a row of hashed weights is: one for each class, or for each member of a fast layer."""
+    return _name(HASHED_ROW, model, row)
 
 
 def weights_key(line: str) -> bytes:
     return b"w" + line.encode()
+
+
+def trees_key(line: str) -> bytes:
+    """Where the trees of a fast layer are: they change with a refit only."""
+    return b"t" + line.encode()
 
 
 def guard_key(line: str) -> bytes:
