@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from random import Random
 
+import pyarrow as pa
+import pyarrow.csv
 import pytest
 
 from headwater.core.errors import Untrusted
@@ -18,6 +21,13 @@ def test_a_model_that_misbehaves_is_answered_for(way, tmp_path):
     outcome = Misbehaving().run([{"way": way, "good": 0.25, "n_good": 2, "asked": 1 if way == "hangs" else 4}], tmp_path)
     assert outcome.violations == []
     assert outcome.fired
+
+
+def test_models_run_apart_from_a_process_in_which_arrow_has_read_a_file(tmp_path):
+    """It then holds a pipe, and closes it in every fork: where that fails, it ends the fork."""
+    pa.csv.read_csv(io.BytesIO(b"a\n1\n"))
+    outcome = Misbehaving().run([{"way": "throws", "good": 0.25, "n_good": 2, "asked": 4}], tmp_path)
+    assert outcome.violations == []
 
 
 @pytest.mark.parametrize("how", DAMAGE)

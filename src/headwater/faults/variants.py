@@ -166,9 +166,9 @@ VARIANTS: tuple[Variant, ...] = (
         ("F1",), 200,
     ),
     Variant(
-        "a new place is shown with old weights", "headwater.runtime.publishing",
-        (("if self._learnt.get(name) != (learnt := model.learner.mark):",
-          "if self._learnt.get(name, -1) // 2 != (learnt := model.learner.mark) // 2:"),),
+        "a new place is shown with old weights", "headwater.runtime.lines_shown",
+        (("        if self._learnt.get(name) != line.mark:",
+          "        if self._learnt.get(name, -1) // 2 != line.mark // 2:"),),
         ("F7", "F12"),
     ),
     Variant(

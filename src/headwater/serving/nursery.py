@@ -8,7 +8,6 @@ only waits; a model's process is its fork, ready in milliseconds. They share no 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -102,14 +101,17 @@ def _wait(orders: socket.socket, starts: Starts, memory_bytes: int) -> None:
 
 
 def _let_go_of_all_but(kept: int) -> None:
-    """Close what was inherited: a socket or pipe that stays open here would never seem to end elsewhere."""
+    """Let go of what was inherited: a socket or pipe that stays open here would never seem to end elsewhere.
+
+    Its number leads nowhere from now on, and is not closed: a library may hold it. Arrow does, of a pipe for signals, and ends
+    the process where it cannot close that at the next fork.
+    """
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(2, 1)  # what a model prints is seen
-    for name in [path.name for path in Path("/proc/self/fd").iterdir()]:
-        if int(name) > 2 and int(name) != kept:  # noqa: PLR2004 - stderr stays
-            with contextlib.suppress(OSError):
-                os.close(int(name))
+    for name in {path.name for path in Path("/proc/self/fd").iterdir()} - {str(kept), str(nothing)}:
+        if int(name) > 2:  # noqa: PLR2004 - stderr stays
+            os.dup2(nothing, int(name))
 
 
 def _run(descriptor: int, start: Callable[[], BlockLearner], memory_bytes: int) -> None:
