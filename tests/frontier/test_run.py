@@ -87,6 +87,13 @@ def test_the_cheapest_of_those_that_are_near_the_best_is_recommended():
 
     rows = [row("always", 0.5, 10.0), row("oracle", 0.1, 1.0), row("planner", 0.404, 0.5), row("planner@0.1", 0.4, 1.0)]
     assert recommend(rows)[0] == "planner"
+    rare = [
+        row("always", 0.003, 10.0),
+        row("no_change", 0.0049, 0.0),
+        row("planner", 0.0008, 0.5),
+        row("planner@0.1", 0.0007, 1.0),
+    ]
+    assert recommend(rare)[0] == "planner"  # where little is lost, all of it counts
 
 
 def test_what_cannot_be_compared_is_refused():

@@ -8,6 +8,7 @@ from typing import Any
 from headwater.frontier.scores import quality
 
 NEAR = {"log_loss": 0.005, "mae": 0.01}  # as good as: nats, or share of the distance
+_AT_STAKE = 0.05  # and nats no more than this share of what "no change" loses: where that is little, little counts
 IN_HINDSIGHT = ("oracle", "always")  # their settings were chosen by looking at the outcome
 
 
@@ -77,18 +78,11 @@ class Report:
         return asdict(self)
 
 
-def is_near(metrics: dict[str, float], best: float) -> bool:
-    """Whether a policy is as good as the best, within 0.005 nats or 1 %."""
-    if "mae" in metrics:
-        return metrics["mae"] <= best * (1 + NEAR["mae"])
-    return metrics["log_loss"] <= best + NEAR["log_loss"]
-
-
 def recommend(policies: list[Row]) -> tuple[str, str]:
     """The cheapest policy that is as good as the best one that a user can have, and why."""
     able = [row for row in policies if row.name not in IN_HINDSIGHT[:1]]
-    best = min(row.quality for row in able)
-    chosen = min((row for row in able if is_near(row.metrics, best)), key=lambda row: (row.core_seconds, row.quality))
+    enough = min(row.quality for row in able) + _tolerance(able)
+    chosen = min((row for row in able if row.quality <= enough), key=lambda row: (row.core_seconds, row.quality))
     always = next(row for row in policies if row.name == "always")
     metric = "mean absolute error" if "mae" in chosen.metrics else "log loss"
     gain = always.quality - chosen.quality
@@ -98,3 +92,11 @@ def recommend(policies: list[Row]) -> tuple[str, str]:
         f"Use {chosen.name}: its {metric} is {chosen.quality:.4g}, {beside}, "
         f"at {chosen.share_of_always:.2%} of the core-seconds, with {fits}."
     )
+
+
+def _tolerance(able: list[Row]) -> float:
+    """How much worse than the best is as good."""
+    best = min(able, key=lambda row: row.quality)
+    if "mae" in best.metrics:
+        return NEAR["mae"] * best.quality
+    return min([NEAR["log_loss"], *(_AT_STAKE * row.quality for row in able if row.name == "no_change")])
