@@ -46,11 +46,10 @@ class PowerFailed:
     def _ops(self) -> list[Op]:
         """The recording: made by the first who asks, shared by all forks after that."""
         if not self._recorded:
-            root = Path(tempfile.mkdtemp(prefix="hw-recorded-")).resolve()
-            try:
+            with tempfile.TemporaryDirectory(prefix="hw-recorded-") as folder:
+                root = Path(folder).resolve() / "disk"
+                root.mkdir()
                 self._recorded = record(lambda mark: _live(root, mark), root)
-            finally:
-                shutil.rmtree(root, ignore_errors=True)
         return self._recorded
 
     def run(self, steps: Steps, place: Path) -> Outcome:

@@ -93,8 +93,9 @@ class Rotten:
     def _victim(self) -> _Victim:
         """Made by the first who asks, shared by all forks after that."""
         if not self._made.files:
-            place = Path(tempfile.mkdtemp(prefix="hw-rot-"))
-            try:
+            with tempfile.TemporaryDirectory(prefix="hw-rot-") as folder:
+                place = Path(folder) / "place"
+                place.mkdir()
                 for files, stop in ((self._made.yesterday, _RECIPE.requests // 2), (self._made.files, _RECIPE.requests)):
                     child = fork(lambda stop=stop: _live(place, stop), output=place.with_suffix(".out"))  # type: ignore[misc]
                     child.reap()
@@ -102,8 +103,6 @@ class Rotten:
                     files.update(_read(place))
                 self._made.spots = {f"state/{file}": [Spot(*at) for at in found] for file, found in said["spots"].items()}
                 self._made.told = said["told"]
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
         return self._made
 
     def run(self, steps: Steps, place: Path) -> Outcome:
