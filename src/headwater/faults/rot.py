@@ -7,7 +7,6 @@ tells afterwards is compared with what it told before, and half of the flips are
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass, field
