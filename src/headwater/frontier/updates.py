@@ -15,13 +15,11 @@ from headwater.frontier.stream import Stream
 from headwater.learning.boosted import Boosted
 from headwater.learning.forest import Forest, margins_of
 from headwater.learning.mixture import losses
-from headwater.planning.methods import Ladder, Name
+from headwater.planning.methods import GROWTH, Ladder, Name
 from headwater.planning.plans import Plan
-from headwater.planning.windows import Choice, Window, candidates, choose
+from headwater.planning.windows import PROBE_LEAVES, PROBE_RATE, PROBE_TREES, Choice, Window, candidates, choose
 
 WINDOWS = (1.0, 0.5, 0.25, 0.125)  # shares of the known labels; the largest that the budget can pay
-GROWTH = 2  # so many times the slow model's trees there may be at most, after updates in steps
-_PROBE = 10, 8, 0.3  # trees, leaves, learning rate
 _LEAST_OF_CLASS = 10
 _LEAST = 200  # labels of a window; one with fewer than five times as many may wait
 
@@ -132,7 +130,7 @@ class Updates:
         return min(yes, rows.size - yes) >= _LEAST_OF_CLASS
 
     def _probe(self, known: Ints, learn: Ints, judge: Ints) -> Floats:
-        spec = Boosted("absolute" if self.stream.absolute else "log", *_PROBE)
+        spec = Boosted("absolute" if self.stream.absolute else "log", PROBE_TREES, PROBE_LEAVES, PROBE_RATE)
         forest = spec.fit(self.stream.lagged[known[learn]], self.target[known[learn]])
         return self.lost(forest, known[judge])
 
