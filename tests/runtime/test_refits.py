@@ -14,10 +14,12 @@ from headwater.core.clock import VirtualClock
 from headwater.core.errors import Fatal
 from headwater.following.notices import PLANS
 from headwater.log.protocol import Chunk
+from headwater.planning.ledger import Ledger
+from headwater.planning.rungs import Trees
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Fold
 from headwater.runtime.marks import Refit
-from headwater.runtime.refitting import RefitsAtOnce, jobs_report
+from headwater.runtime.refitting import RefitsAtOnce, jobs_report, upkeep_of
 from headwater.store.checkpoint import Checkpoints
 from headwater.testing import LocalRun
 from headwater.testing.events import Seen, batch_of, split
@@ -141,6 +143,17 @@ def test_steps_add_a_quarter_of_the_trees_and_the_older_ones_stay():
     old = before.models["m"].learner.snapshot()["learner.forest.values"]
     new = fold.models["m"].learner.snapshot()["learner.forest.values"]
     np.testing.assert_array_equal(new[: old.size], old)
+
+
+@pytest.mark.parametrize(("trees", "leaves", "there_are_steps"), [(60, 31, True), (120, 63, False)])
+def test_steps_need_room_for_the_leaves_of_all_trees(trees, leaves, there_are_steps):
+    spec = hw.Fast(slow=hw.LightGBM(trees=trees, num_leaves=leaves), update=hw.Planner(methods=("steps", "full")))
+    label = hw.label(Told.y > 0, join=Told.id_, on=Ask.id_, within="1h")
+    rungs = upkeep_of(hw.Model("m", on=Ask, features=[Ask.b], label=label, learner=spec), Ledger()).rungs
+    rungs.learn(np.arange(300) % 2.0)
+    rungs.trees = Trees(trees)
+    prices, _ = rungs.prices(300, 300)
+    assert ("steps" in prices) is there_are_steps
 
 
 def test_steps_that_fail_leave_the_model_and_are_charged(monkeypatch):

@@ -105,10 +105,10 @@ class Rungs:
             jobs["steps"] = self.new_rows(n_known), ()
         if "window" in self.names and self.trees is not None and (windows := self.windows(n_known)):
             jobs["window"] = min(rows, int(self.labels.size * _PROBED_SHARE)), windows
-        return (
-            {name: self.upper(name, *job) for name, job in jobs.items()},
-            {name: self.most(name, *job) for name, job in jobs.items()},
-        )
+        uppers = {name: self.upper(name, *job) for name, job in jobs.items()}
+        if "window" in jobs:
+            jobs["window"] = rows, jobs["window"][1]  # it may come out that all labels are best
+        return uppers, {name: self.most(name, *job) for name, job in jobs.items()}
 
     def new_rows(self, n_known: int) -> int:
         """Labels since the last fit that served."""
