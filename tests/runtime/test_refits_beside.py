@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from collections import deque
@@ -223,6 +224,7 @@ def test_a_crash_right_after_the_mark_keeps_what_was_fitted(tmp_path):
         life.learner.catch_up()
         state = life.learner.fold.models["m"].learner.snapshot()
         assert "learner.forest.roots" in state
+        assert life.upkeep.rungs.trees.sha256 == life.marks()[0].body["sha256"]
 
 
 READY = """import sys, time; print('{"ready": true, "core_s": 0.0}', flush=True); sys.stdin.readline(); """
@@ -298,11 +300,25 @@ def test_plans_are_followed_like_any_stream(lived):
 # more trees, beside serving
 
 
-def grown(folder):
-    """A life with a first fit and steps after it, and an end of the log at which all is learnt."""
-    life = Life(folder, app_of(STEPS, versions=hw.every_labels(200)))
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The folder of a life that has had a first fit, and ended."""
+    life = Life(tmp_path_factory.mktemp("fitted") / "state", app_of(STEPS, versions=hw.every_labels(200)))
     with life:
         life.fit_first()
+    return life
+
+
+def again(life, folder):
+    """It goes on, in a folder of its own."""
+    return Life(Path(shutil.copytree(life.folder, folder / "state")), life.app)
+
+
+@pytest.fixture(scope="module")
+def climbed(fitted, tmp_path_factory):
+    """It goes on with steps, to an end of the log at which all is learnt."""
+    life = again(fitted, tmp_path_factory.mktemp("steps"))
+    with life:
         life.owe()
         life.send(600)
         served = lambda: len(life.marks()) > 1 and life.upkeep.rungs.trees is not None  # noqa: E731
@@ -310,11 +326,6 @@ def grown(folder):
         life.run_until(lambda: life.learner.fold.seq >= life.log.bounds()[1], "all is learnt")
         life.hash, life.seq = life.learner.fold.state_hash(), life.learner.fold.seq
     return life
-
-
-@pytest.fixture(scope="module")
-def climbed(tmp_path_factory):
-    return grown(tmp_path_factory.mktemp("steps") / "state")
 
 
 def test_steps_are_a_mark_with_a_whole_forest_and_a_job_of_their_own(climbed):
@@ -344,10 +355,9 @@ def test_a_version_after_steps_is_rebuilt_from_log_and_files(climbed):
         assert rebuild(climbed.app, log, newest, catalog.artifacts, fitted=refits_in(registry)).is_same
 
 
-def test_steps_that_are_killed_leave_the_model_and_the_ladder_as_they_were(tmp_path):
-    life = Life(tmp_path / "state", app_of(STEPS))
+def test_steps_that_are_killed_leave_the_model_and_the_ladder_as_they_were(fitted, tmp_path):
+    life = again(fitted, tmp_path)
     with life:
-        life.fit_first()
         before, trees = life.forest, life.upkeep.rungs.trees
         life.learner._refits._process.close()
         life.learner._refits._process._command = [sys.executable, "-c", DIES]
@@ -363,10 +373,9 @@ def test_steps_that_are_killed_leave_the_model_and_the_ladder_as_they_were(tmp_p
         assert life.upkeep.rungs.trees == trees
 
 
-def test_a_learner_that_dies_while_steps_are_under_way_goes_on_from_the_trees_that_serve(tmp_path):
-    life = Life(tmp_path / "state", app_of(STEPS))
+def test_a_learner_that_dies_while_steps_are_under_way_goes_on_from_the_trees_that_serve(fitted, tmp_path):
+    life = again(fitted, tmp_path)
     with life:
-        life.fit_first()
         trees = life.upkeep.rungs.trees
 
         def crash(batch):
@@ -385,10 +394,8 @@ def test_a_learner_that_dies_while_steps_are_under_way_goes_on_from_the_trees_th
         assert life.jobs()[-1].method == "steps"
 
 
-def test_trees_of_another_declaration_are_not_gone_on_from(tmp_path):
-    life = Life(tmp_path / "state", app_of(STEPS))
-    with life:
-        life.fit_first()
+def test_trees_of_another_declaration_are_not_gone_on_from(fitted, tmp_path):
+    life = again(fitted, tmp_path)
     kept = life.folder / PLANNING / "m.json"
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "recipe": "another"}))
     with life:
@@ -402,11 +409,10 @@ def job_of(life, **more):
     return refits._said("m", order)
 
 
-def test_the_process_tries_windows_and_may_say_that_one_waits(tmp_path):
-    life = Life(tmp_path / "state", app_of(BUDGET))
+def test_the_process_tries_windows_and_may_say_that_one_waits(fitted, tmp_path):
+    life = again(fitted, tmp_path)
     windows = Window("all", 0, 250), Window("half", 125, 125)
     with life:
-        life.fit_first()
         tries, waits = (job_of(life, windows=windows, worth=worth) for worth in (1e9, -1.0))
         grows = job_of(life, more=2, after="0" * 64)
     state, files = life.folder / STATE, Artifacts(life.folder / "registry" / REFITS)

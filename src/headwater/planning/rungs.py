@@ -112,7 +112,7 @@ class Rungs:
 
     def new_rows(self, n_known: int) -> int:
         """Labels since the last fit that served."""
-        return min(n_known - self._n_fitted, self.labels.size)
+        return min(max(n_known - self._n_fitted, 0), self.labels.size)
 
     def _can_step(self, n_known: int) -> bool:
         rows, steps = self.new_rows(n_known), self.ladder.methods["steps"]
