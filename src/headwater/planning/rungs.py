@@ -20,8 +20,8 @@ from headwater.planning.methods import RUNGS, Ladder, Name
 from headwater.planning.windows import MOST_ROWS, PROBE_TREES, Window, candidates
 
 SHARES = (1.0, 0.5, 0.25, 0.125)  # of the known labels; the largest that the budget can pay
-LEAST = 200  # labels of a window that is tried; one with fewer than five times as many may wait
-_LEAST_OF_CLASS = 10
+LEAST, FEW = 200, 1_000  # labels of a window that is tried: no fewer; with fewer it waits while more would help
+LEAST_OF_CLASS = 10
 _PROBED_SHARE = 0.5  # of the labels: the window that is expected where windows are tried
 
 
@@ -128,7 +128,7 @@ class Rungs:
     def _has_both(self, rows: int) -> bool:
         """Whether both classes are among the newest labels, ten times each; numbers always are enough."""
         yes = int((self.labels[self.labels.size - rows :] >= YES).sum())
-        return self._absolute or min(yes, rows - yes) >= _LEAST_OF_CLASS
+        return self._absolute or min(yes, rows - yes) >= LEAST_OF_CLASS
 
     def learn(self, labels: Floats) -> None:
         """Take in labels that have become known."""

@@ -7,10 +7,8 @@ from dataclasses import replace
 
 from headwater.core.batch import Floats, Ints
 from headwater.learning.slow_fit import SlowFit
-from headwater.planning.rungs import LEAST
+from headwater.planning.rungs import FEW
 from headwater.planning.windows import PROBE_LEAVES, PROBE_RATE, PROBE_TREES, Choice, Window, choose
-
-_FEW = 5 * LEAST  # labels: a window with fewer waits while more would help
 
 
 def try_windows(
@@ -35,4 +33,4 @@ def try_windows(
 
     n = examples.shape[0]
     placed = [replace(window, first=max(n - window.n, 0)) for window in windows]
-    return choose(placed, n, probe, least=_FEW, worth=worth)
+    return choose(placed, n, probe, least=FEW, worth=worth)
