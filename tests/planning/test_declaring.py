@@ -20,6 +20,12 @@ def test_a_budget_and_a_freshness_come_to_a_rate():
     assert (fresh.rate, fresh.freshness_s) == (1.0, 60.0)
 
 
+def test_methods_are_full_refits_unless_more_are_named_cheapest_first():
+    assert updating(None).methods == updating(hw.every("1d")).methods == ("full",)
+    assert updating(hw.Planner(methods=["full", "steps"])).methods == ("steps", "full")
+    assert updating([hw.every("1d"), hw.Planner(methods=("full", "window", "steps"))]).methods == ("steps", "window", "full")
+
+
 def test_rules_alone_and_beside_a_planner():
     alone = updating(hw.every("1d"))
     assert (alone.by_itself, alone.first_by_itself, alone.rate) == (False, True, 0.05)
@@ -39,6 +45,10 @@ def test_rules_alone_and_beside_a_planner():
         (lambda: hw.Planner(budget="5% of a core", freshness="1m"), "a budget or a freshness"),
         (lambda: hw.Planner(freshness="0s"), "positive"),
         (lambda: hw.Planner(freshness="soon"), "not a duration"),
+        (lambda: hw.Planner(methods=("step", "full")), "no such method of update.*Did you mean steps"),
+        (lambda: hw.Planner(methods=("reset", "full")), "Known: full, steps, window"),
+        (lambda: hw.Planner(methods="steps"), "always has full refits"),
+        (lambda: hw.Planner(methods=()), 'expected "full" among them'),
         (lambda: hw.on_drift("adwinn"), "Did you mean adwin"),
         (lambda: hw.metric("aucc"), "Did you mean auc"),
         (lambda: hw.metric("auc", over=0), "needs labels"),
@@ -48,7 +58,7 @@ def test_rules_alone_and_beside_a_planner():
         (lambda: updating([hw.Planner(), hw.Planner()]), "one planner"),
         (lambda: updating(hw.once(after=5)), "does not say when"),
     ],
-    ids=range(13),
+    ids=range(17),
 )
 def test_what_is_not_understood_is_refused(make, says):
     with pytest.raises(DeclarationError, match=says):

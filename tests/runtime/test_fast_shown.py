@@ -44,9 +44,9 @@ class Counting(MemoryView):
         super().publish(meta, puts, deletes, status)
 
 
-def app_of(loss="log"):
+def app_of(loss="log", methods=("full",)):
     slow = hw.LightGBM(trees=6, num_leaves=4, min_data_in_leaf=5, window=400, refit_every=100, loss=loss)
-    learner = hw.Fast(slow=slow, update=hw.Planner(budget="1 cores"), block=32, decide_every=64)
+    learner = hw.Fast(slow=slow, update=hw.Planner(budget="1 cores", methods=methods), block=32, decide_every=64)
     label = hw.label(LOSSES[loss], join=Told.id_, on=Ask.id_, within="1h")
     features = [Ask.a, Ask.b, hw.category(Ask.shop), hw.category(Ask.id_)]
     return hw.App("a", models=[hw.Model("m", on=Ask, features=features, label=label, learner=learner)])
@@ -55,8 +55,8 @@ def app_of(loss="log"):
 class Shown:
     """A fold, shown after each part of the stream."""
 
-    def __init__(self, loss="log", seal=None):
-        self.app, self.view = app_of(loss), Counting()
+    def __init__(self, loss="log", seal=None, methods=("full",)):
+        self.app, self.view = app_of(loss, methods), Counting()
         self.fold, self.refits = Fold(self.app), RefitsAtOnce(self.app)
         self.refits.attach(self.fold)
         self.publisher = Publisher(self.fold, self.view, VirtualClock(), resume=False, seal=seal)
@@ -108,6 +108,19 @@ def test_answers_from_the_parts_have_the_bits_of_the_fold_at_every_block(loss):
         n_exchanged += trees_key("m") in shown.view._rows
     assert n_exchanged > 3
     assert shown.score(shown.lane(), xs, cs).tobytes() == expected.tobytes()  # who comes later sees the same
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_more_trees_are_shown_like_others(loss):
+    shown = Shown(loss, methods=("steps", "full"))
+    lane = shown.lane()
+    for start in range(0, len(ROWS), 200):
+        shown.live(ROWS[start : start + 200])
+        shown.refits.upkeeps["m"].planner.probe.owed = 1e9  # from the next decision point on an update is due
+        xs, cs = shown.vectors()
+        assert shown.score(lane, xs, cs).tobytes() == bounded(shown.learner.scores(xs, cs), loss).tobytes()
+    assert "steps" in {job.method for job in shown.refits.ledger.jobs("fit") if job.outcome == "served"}
+    assert shown.learner.fast.trees()["roots"].size > 6
 
 
 def test_a_block_publishes_kilobytes_and_trees_are_published_once_a_refit():

@@ -14,10 +14,12 @@ from headwater.core.clock import VirtualClock
 from headwater.core.errors import Fatal
 from headwater.following.notices import PLANS
 from headwater.log.protocol import Chunk
+from headwater.planning.ledger import Ledger
+from headwater.planning.rungs import Trees
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.fold import Fold
 from headwater.runtime.marks import Refit
-from headwater.runtime.refitting import RefitsAtOnce, jobs_report
+from headwater.runtime.refitting import RefitsAtOnce, jobs_report, upkeep_of
 from headwater.store.checkpoint import Checkpoints
 from headwater.testing import LocalRun
 from headwater.testing.events import Seen, batch_of, split
@@ -103,6 +105,75 @@ def test_any_batches_and_any_restart_give_the_same_bits_and_plans(whole, tmp_pat
     fold, refits = walked(APP, ROWS, tuple(sizes), restart_at=(restart,), folder=folder)
     assert fold.state_hash() == whole[0].state_hash()
     assert [(at, plan.why) for _, at, _, plan in refits.plans] == [(at, plan.why) for _, at, _, plan in whole[1].plans]
+
+
+LADDERS = {
+    names: app_of(hw.Planner(budget="50% of a core", methods=names)) for names in [("steps", "full"), ("window", "full")]
+}
+
+
+TURNED = list(seen(900, turn=500))
+
+
+@pytest.fixture(scope="module", params=LADDERS, ids="-".join)
+def climbed(request):
+    return LADDERS[request.param], *walked(LADDERS[request.param], TURNED)
+
+
+def fits_of(refits):
+    return [(job.method, job.outcome, job.rows, job.core_s) for job in refits.ledger.jobs("fit")]
+
+
+@settings(max_examples=3, deadline=None)
+@given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=5), restart=st.integers(0, 6))
+def test_methods_are_chosen_alike_for_any_batches_and_restarts(climbed, tmp_path_factory, sizes, restart):
+    app, whole, refits = climbed
+    fold, again = walked(app, TURNED, tuple(sizes), restart_at=(restart,), folder=tmp_path_factory.mktemp("restart"))
+    assert fold.state_hash() == whole.state_hash()
+    assert fits_of(again) == fits_of(refits)
+
+
+def test_steps_add_a_quarter_of_the_trees_and_the_older_ones_stay():
+    app = LADDERS["steps", "full"]
+    fold, refits = walked(app, ROWS)
+    (full, *steps), made = refits.ledger.jobs("fit"), refits._forests["m"]
+    assert (full.method, {job.method for job in steps}) == ("full", {"steps"})
+    assert refits.upkeeps["m"].rungs.trees.n == made.roots.size == 6 + 2 * len(steps)
+    before, _ = walked(app, ROWS[:800])
+    old = before.models["m"].learner.snapshot()["learner.forest.values"]
+    new = fold.models["m"].learner.snapshot()["learner.forest.values"]
+    np.testing.assert_array_equal(new[: old.size], old)
+
+
+@pytest.mark.parametrize(("trees", "leaves", "there_are_steps"), [(60, 31, True), (120, 63, False)])
+def test_steps_need_room_for_the_leaves_of_all_trees(trees, leaves, there_are_steps):
+    spec = hw.Fast(slow=hw.LightGBM(trees=trees, num_leaves=leaves), update=hw.Planner(methods=("steps", "full")))
+    label = hw.label(Told.y > 0, join=Told.id_, on=Ask.id_, within="1h")
+    rungs = upkeep_of(hw.Model("m", on=Ask, features=[Ask.b], label=label, learner=spec), Ledger()).rungs
+    rungs.learn(np.arange(300) % 2.0)
+    rungs.trees = Trees(trees)
+    prices, _ = rungs.prices(300, 300)
+    assert ("steps" in prices) is there_are_steps
+
+
+def test_steps_that_fail_leave_the_model_and_are_charged(monkeypatch):
+    def broken(*_):
+        raise ValueError("no more trees today")
+
+    monkeypatch.setattr("headwater.learning.boosted.Grown.fit", broken)
+    app = LADDERS["steps", "full"]
+    fold, refits = walked(app, ROWS)
+    assert ("steps", "failed") in [(job.method, job.outcome) for job in refits.ledger.jobs("fit")]
+    assert refits.upkeeps["m"].rungs.trees.n == fold.models["m"].learner.snapshot()["learner.forest.roots"].size == 6
+    assert any("no more trees today" in plan.why and "served model stays" in plan.why for *_, plan in refits.plans)
+
+
+def test_a_window_is_tried_chosen_and_may_wait():
+    _, refits = walked(LADDERS["window", "full"], TURNED)
+    jobs = refits.ledger.jobs("fit")
+    assert {"waits", "served"} == {job.outcome for job in jobs}
+    assert any(job.method == "window" and job.rows in {100, 200} for job in jobs)
+    assert any("as many more would bring" in plan.why for *_, plan in refits.plans)
 
 
 def test_the_answer_is_the_folds_own_and_needs_no_library(whole):

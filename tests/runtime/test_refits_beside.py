@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import threading
 from collections import deque
@@ -9,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import headwater as hw
@@ -16,16 +19,22 @@ from headwater.core import crashpoints
 from headwater.core.clock import SystemClock
 from headwater.core.errors import CorruptData
 from headwater.following.notices import PLANS, Notices
+from headwater.learning.forest import Forest
 from headwater.log.control import control_events
 from headwater.log.open import open_log
 from headwater.planning.ledger import FILE_NAME, Ledger
+from headwater.planning.plans import Evidence
+from headwater.planning.upkeep import Order
+from headwater.planning.windows import Window
+from headwater.registry.artifact import Artifacts
 from headwater.registry.catalog import Catalog
 from headwater.runtime.export import export
+from headwater.runtime.fitter import carry_out
 from headwater.runtime.fitting import FitProcess
 from headwater.runtime.fold import Fold
 from headwater.runtime.learner import Learner
 from headwater.runtime.marks import PLANNED, REFIT, REFITS, refits_in
-from headwater.runtime.places import FOLLOWING, PLANNING
+from headwater.runtime.places import FOLLOWING, PLANNING, STATE
 from headwater.runtime.rebuild import rebuild
 from headwater.runtime.refitting import plans_said
 from headwater.runtime.replay import replay
@@ -36,6 +45,7 @@ from .test_refits import ROWS, app_of
 
 pytest.importorskip("lightgbm")
 BUDGET = hw.Planner(budget="1 cores")
+STEPS = hw.Planner(budget="1 cores", methods=("steps", "full"))
 
 
 class Crash(BaseException):
@@ -84,6 +94,27 @@ class Life:
             stop.set()
             thread.join()
         return failed
+
+    @property
+    def upkeep(self):
+        return self.learner._refits.upkeeps["m"]
+
+    @property
+    def forest(self):
+        """The trees that serve."""
+        arrays = self.learner.fold.models["m"].learner.snapshot()
+        return Forest(**{name: arrays[f"learner.forest.{name}"] for name in Forest._fields})
+
+    def fit_first(self):
+        """Labels, and a first fit that serves."""
+        self.send(0, 600)
+        assert self.run_until(lambda: self.upkeep.rungs.trees is not None, "the first fit serves") == []
+
+    def owe(self):
+        """From now on waiting has cost much, whatever the losses say."""
+        planner = self.upkeep.planner
+        planner.probe.owed, planner.probe.n_points, planner._scale = 1e9, 10, 0.1
+        planner._n_failed, planner._since = 0, 99
 
     def jobs(self, kind="fit"):
         with Ledger(self.folder / PLANNING / FILE_NAME, read_only=True) as ledger:
@@ -193,6 +224,7 @@ def test_a_crash_right_after_the_mark_keeps_what_was_fitted(tmp_path):
         life.learner.catch_up()
         state = life.learner.fold.models["m"].learner.snapshot()
         assert "learner.forest.roots" in state
+        assert life.upkeep.rungs.trees.sha256 == life.marks()[0].body["sha256"]
 
 
 READY = """import sys, time; print('{"ready": true, "core_s": 0.0}', flush=True); sys.stdin.readline(); """
@@ -263,3 +295,133 @@ def test_plans_are_followed_like_any_stream(lived):
     with closing(Notices(lived.folder / FOLLOWING)) as notices:
         first, end = notices.stream(PLANS).bounds()
         assert end - first == len(plans_said(lived.folder))
+
+
+# more trees, beside serving
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The folder of a life that has had a first fit, and ended."""
+    life = Life(tmp_path_factory.mktemp("fitted") / "state", app_of(STEPS, versions=hw.every_labels(200)))
+    with life:
+        life.fit_first()
+    return life
+
+
+def again(life, folder):
+    """It goes on, in a folder of its own."""
+    return Life(Path(shutil.copytree(life.folder, folder / "state")), life.app)
+
+
+@pytest.fixture(scope="module")
+def climbed(fitted, tmp_path_factory):
+    """It goes on with steps, to an end of the log at which all is learnt."""
+    life = again(fitted, tmp_path_factory.mktemp("steps"))
+    with life:
+        life.owe()
+        life.send(600)
+        served = lambda: len(life.marks()) > 1 and life.upkeep.rungs.trees is not None  # noqa: E731
+        assert life.run_until(served, "steps are taken over") == []
+        life.run_until(lambda: life.learner.fold.seq >= life.log.bounds()[1], "all is learnt")
+        life.hash, life.seq = life.learner.fold.state_hash(), life.learner.fold.seq
+    return life
+
+
+def test_steps_are_a_mark_with_a_whole_forest_and_a_job_of_their_own(climbed):
+    with climbed:
+        first, steps = (refits_in(climbed.folder / "registry")(mark.body["sha256"]) for mark in climbed.marks()[:2])
+        assert (first["roots"].size, steps["roots"].size) == (6, 8)
+        np.testing.assert_array_equal(steps["values"][: first["values"].size], first["values"])
+        assert climbed.marks()[1].body["why"].startswith("More trees: waiting has cost")
+        served = [job for job in climbed.jobs() if job.outcome == "served"][:2]
+        assert [job.method for job in served] == ["full", "steps"]
+        assert served[1].rows <= 700 - served[0].rows  # the labels since
+        assert climbed.upkeep.rungs.ladder.methods["steps"].costs.knows  # after a restart
+        assert climbed.upkeep.rungs.trees.n == climbed.forest.roots.size
+
+
+def test_a_replay_of_the_exported_log_follows_the_marks_of_steps(climbed, tmp_path):
+    with closing(open_log(settings(climbed.folder).log_url, readonly=True)) as log:
+        done = export(log, tmp_path)
+    again = replay(climbed.app, done.files, batch=77, restarts=1, fitted=refits_in(climbed.folder / "registry"))
+    assert (again.fold.seq, again.fold.state_hash()) == (climbed.seq, climbed.hash)
+
+
+def test_a_version_after_steps_is_rebuilt_from_log_and_files(climbed):
+    registry, url = climbed.folder / "registry", settings(climbed.folder).log_url
+    with Catalog(registry, read_only=True) as catalog, closing(open_log(url, readonly=True)) as log:
+        newest = catalog.list("m")[-1]
+        assert rebuild(climbed.app, log, newest, catalog.artifacts, fitted=refits_in(registry)).is_same
+
+
+def test_steps_that_are_killed_leave_the_model_and_the_ladder_as_they_were(fitted, tmp_path):
+    life = again(fitted, tmp_path)
+    with life:
+        before, trees = life.forest, life.upkeep.rungs.trees
+        life.learner._refits._process.close()
+        life.learner._refits._process._command = [sys.executable, "-c", DIES]
+        life.owe()
+        life.send(600)
+        assert life.run_until(lambda: len(life.jobs()) > 1, "steps have died") == []
+        job = life.jobs()[-1]
+        assert (job.method, job.outcome) == ("steps", "failed")
+        assert len(life.marks()) == 1
+    with life:
+        life.learner.catch_up()
+        assert all(np.array_equal(a, b) for a, b in zip(life.forest, before, strict=True))
+        assert life.upkeep.rungs.trees == trees
+
+
+def test_a_learner_that_dies_while_steps_are_under_way_goes_on_from_the_trees_that_serve(fitted, tmp_path):
+    life = again(fitted, tmp_path)
+    with life:
+        trees = life.upkeep.rungs.trees
+
+        def crash(batch):
+            raise Crash
+
+        life.learner._refits._append = crash
+        life.owe()
+        life.send(600, 1200)
+        assert isinstance(life.run_until(lambda: False, "it crashes")[0], Crash)
+    with life:
+        assert [(job.method, job.outcome) for job in life.jobs()] == [("full", "served"), ("steps", "lost")]
+        assert life.upkeep.rungs.trees == trees
+        life.owe()
+        life.send(1200)
+        assert life.run_until(lambda: len(life.marks()) > 1, "other steps are taken over") == []
+        assert life.jobs()[-1].method == "steps"
+
+
+def test_trees_of_another_declaration_are_not_gone_on_from(fitted, tmp_path):
+    life = again(fitted, tmp_path)
+    kept = life.folder / PLANNING / "m.json"
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "recipe": "another"}))
+    with life:
+        assert life.upkeep.rungs.trees is None
+
+
+def job_of(life, **more):
+    """A job as the learner says it, for examples that it has saved."""
+    refits = life.learner._refits
+    order = Order(600, 0, 250, "full", Evidence(0, 0, 0, 0, 250, 250, None, 0), 10.0, "why", **more)
+    return refits._said("m", order)
+
+
+def test_the_process_tries_windows_and_may_say_that_one_waits(fitted, tmp_path):
+    life = again(fitted, tmp_path)
+    windows = Window("all", 0, 250), Window("half", 125, 125)
+    with life:
+        tries, waits = (job_of(life, windows=windows, worth=worth) for worth in (1e9, -1.0))
+        grows = job_of(life, more=2, after="0" * 64)
+    state, files = life.folder / STATE, Artifacts(life.folder / "registry" / REFITS)
+    made = carry_out(state, files, tries)
+    assert made["outcome"] == "served"
+    assert made["rows"] in {250, 125}
+    assert files.get(made["sha256"]).arrays["roots"].size == 6
+    waited = carry_out(state, files, waits)
+    assert (waited["outcome"], waited["rows"]) == ("waits", 0)
+    assert "labels are few" in waited["failure"]
+    lost = carry_out(state, files, grows)
+    assert (lost["outcome"], lost["failure"][:11]) == ("failed", "CorruptData")

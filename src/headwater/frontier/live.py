@@ -15,7 +15,7 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 from headwater.frontier.fitting import Fitted, Fitter
 from headwater.frontier.stream import Stream
-from headwater.frontier.updates import GROWTH, Update, Updates
+from headwater.frontier.updates import Update, Updates
 from headwater.learning.fast import EXPERTS, FastLayer, Race
 from headwater.learning.forest import Forest
 from headwater.learning.mixture import losses
@@ -23,14 +23,14 @@ from headwater.planning.anchors import Anchors, forgets
 from headwater.planning.bucket import Bucket
 from headwater.planning.delays import Delays, corrected_loss
 from headwater.planning.ledger import Job, Ledger
-from headwater.planning.methods import Name
+from headwater.planning.methods import GROWTH, Name
 from headwater.planning.planner import Evidence, Plan, Planner, Policy
+from headwater.planning.windows import WORTH
 
 BOLD, CAREFUL, LEAVES, UNCHANGED = (EXPERTS.index(name) for name in ("bold", "careful", "leaves", "no change"))
 _SAVED = 0.25  # of the whole budget, may be spent from the start on
 _NUMBERS = re.compile(r"[\d.e+-]+")
 METHODS: tuple[Name, ...] = ("full",)  # beside waiting: a choice among more did not pay, see docs/update-economy.md
-_WORTH = 0.01  # of the loss of "no change": a window waits while as many more labels would bring more
 _LATE_ROWS = 5_000  # newest rows that tell how late labels are
 
 
@@ -159,7 +159,7 @@ class Life:
 
     def _fit(self, point: int, known: Ints, window: Ints, seen: Evidence, plan: Plan) -> None:
         forest = self.done.layer.forest
-        made = self.updates.make(plan, known, window, self._fitted, self._calm, forest, _WORTH * self.planner.loss_scale)
+        made = self.updates.make(plan, known, window, self._fitted, self._calm, forest, WORTH * self.planner.loss_scale)
         began = time.thread_time()
         outcome, why = self._judged(made, plan)
         made.fitted.core_s += time.thread_time() - began

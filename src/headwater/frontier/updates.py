@@ -15,15 +15,10 @@ from headwater.frontier.stream import Stream
 from headwater.learning.boosted import Boosted
 from headwater.learning.forest import Forest, margins_of
 from headwater.learning.mixture import losses
-from headwater.planning.methods import Ladder, Name
+from headwater.planning.methods import GROWTH, Ladder, Name
 from headwater.planning.plans import Plan
-from headwater.planning.windows import Choice, Window, candidates, choose
-
-WINDOWS = (1.0, 0.5, 0.25, 0.125)  # shares of the known labels; the largest that the budget can pay
-GROWTH = 2  # so many times the slow model's trees there may be at most, after updates in steps
-_PROBE = 10, 8, 0.3  # trees, leaves, learning rate
-_LEAST_OF_CLASS = 10
-_LEAST = 200  # labels of a window; one with fewer than five times as many may wait
+from headwater.planning.rungs import FEW, LEAST, LEAST_OF_CLASS, SHARES
+from headwater.planning.windows import PROBE_LEAVES, PROBE_RATE, PROBE_TREES, Choice, Window, candidates, choose
 
 
 @runtime_checkable
@@ -58,7 +53,7 @@ class Updates:
 
     def window(self, known: Ints, level: float) -> Ints:
         """The newest labels: as many as the budget can pay now, but no fewer than an eighth."""
-        for share in WINDOWS:
+        for share in SHARES:
             newest: Ints = known[int(known.size * (1 - share)) :]
             if self.cost("full", newest.size) <= level:
                 return newest
@@ -121,18 +116,18 @@ class Updates:
         return Update(fitted, rows)
 
     def _choose(self, known: Ints, changed_at: int, worth: float) -> Choice:
-        windows = [each for each in candidates(known.size, changed_at, _LEAST) if self._has_both(known[each.first :])]
-        return choose(windows, known.size, lambda learn, judge: self._probe(known, learn, judge), least=5 * _LEAST, worth=worth)
+        windows = [each for each in candidates(known.size, changed_at, LEAST) if self._has_both(known[each.first :])]
+        return choose(windows, known.size, lambda learn, judge: self._probe(known, learn, judge), least=FEW, worth=worth)
 
     def _has_both(self, rows: Ints) -> bool:
         """Whether both classes are among the labels of some rows, ten times each; numbers always are enough."""
         if self.stream.absolute:
             return True
         yes = int(self.stream.rows.label[rows].sum())
-        return min(yes, rows.size - yes) >= _LEAST_OF_CLASS
+        return min(yes, rows.size - yes) >= LEAST_OF_CLASS
 
     def _probe(self, known: Ints, learn: Ints, judge: Ints) -> Floats:
-        spec = Boosted("absolute" if self.stream.absolute else "log", *_PROBE)
+        spec = Boosted("absolute" if self.stream.absolute else "log", PROBE_TREES, PROBE_LEAVES, PROBE_RATE)
         forest = spec.fit(self.stream.lagged[known[learn]], self.target[known[learn]])
         return self.lost(forest, known[judge])
 

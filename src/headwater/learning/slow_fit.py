@@ -10,7 +10,8 @@ import numpy as np
 
 from headwater.core.batch import Floats
 from headwater.learning.boosted import Boosted
-from headwater.learning.forest import Forest
+from headwater.learning.forest import Forest, margins_of
+from headwater.learning.mixture import losses
 
 ENDED = "it had taken the {:.3g} core-seconds that were reserved"
 """Why a fit was stopped."""
@@ -45,13 +46,30 @@ class SlowFit:
             FitStopped: `is_over` said so.
             Fatal: LightGBM is not installed.
         """
-        vectors, labels = examples[:, VECTOR:], examples[:, LABEL]
-        targets = (labels >= YES).astype(np.float64) if self.loss == "log" else labels - base_of(vectors, self.bases)
-        boosted = Boosted(
+        return self._boosted().fit(*self._targets(examples), is_over)
+
+    def grow(self, forest: Forest, more: int, examples: Floats, is_over: Callable[[], bool] | None = None) -> Forest:
+        """A forest and so many trees more, which go on from it on float64[n, 2 + vector] examples; errors as `fit`."""
+        return self._boosted().after(forest, more).fit(*self._targets(examples), is_over)
+
+    def lost(self, forest: Forest, examples: Floats) -> Floats:
+        """float64[n]: what a forest alone loses on examples: log loss, or distance."""
+        numbers, targets = self._targets(examples)
+        margins = margins_of(forest, numbers, 0, targets.size)
+        is_log = self.loss == "log"
+        return losses(1.0 / (1.0 + np.exp(-margins)) if is_log else margins, targets, absolute=not is_log)
+
+    def _boosted(self) -> Boosted:
+        return Boosted(
             "log" if self.loss == "log" else "absolute", self.trees, self.leaves, self.learning_rate,
             min_data_in_leaf=self.min_data_in_leaf,
         )  # fmt: skip
-        return boosted.fit(np.ascontiguousarray(vectors[:, list(self.columns)]), targets, is_over)
+
+    def _targets(self, examples: Floats) -> tuple[Floats, Floats]:
+        """What trees may split on, and what they learn."""
+        vectors, labels = examples[:, VECTOR:], examples[:, LABEL]
+        targets = (labels >= YES).astype(np.float64) if self.loss == "log" else labels - base_of(vectors, self.bases)
+        return np.ascontiguousarray(vectors[:, list(self.columns)]), targets
 
     def work(self, rows: int) -> float:
         """What the cost of a fit grows with: rows x columns x trees."""

@@ -54,6 +54,11 @@ class CostModel:
     def _row(self, work: float) -> Floats:
         return self._size * np.array([_PRIOR_START_CORE_S, _PRIOR_CORE_S_PER_WORK * max(work, 0.0)])
 
+    @property
+    def knows(self) -> bool:
+        """Whether it goes by jobs that it has seen, and not by what was assumed."""
+        return self._n > 0 or self._times > 1.0
+
     def observe(self, work: float, core_s: float) -> None:
         """A job of so much work has come to its end, and has taken so many core-seconds."""
         if not np.isfinite(core_s) or core_s <= 0.0:

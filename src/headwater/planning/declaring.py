@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from headwater.core.duration import parse_ms
 from headwater.core.errors import DeclarationError, nearest
+from headwater.planning.methods import RUNGS, Name
 
 ADWIN, DDM, KSWIN, PAGE_HINKLEY = "adwin", "ddm", "kswin", "page_hinkley"
 SENSORS = (ADWIN, DDM, KSWIN, PAGE_HINKLEY)
@@ -35,6 +36,8 @@ class Planner:
             not spent is saved up for ten minutes.
         freshness: Instead of a budget: answers may be so stale. The fast layer and refits may use what there is of one core,
             but none begins while the learner lags behind the log by more than half of this.
+        methods: What it may choose among: "full", a refit, always; "steps", a quarter as many trees more on the labels since
+            the last fit; "window", a refit on the window that does best. See `methods`.
 
     Raises:
         DeclarationError: It cannot be understood, or both are given.
@@ -42,6 +45,7 @@ class Planner:
 
     budget: str | None = None
     freshness: str | None = None
+    methods: tuple[Name, ...] = ("full",)
 
     def __post_init__(self) -> None:
         if self.budget is not None and self.freshness is not None:
@@ -49,6 +53,7 @@ class Planner:
         if self.freshness is not None and parse_ms(self.freshness, where="hw.Planner.freshness") <= 0:
             raise DeclarationError("a freshness is positive", where="hw.Planner.freshness", got=self.freshness)
         self.cores()
+        object.__setattr__(self, "methods", _methods(self.methods))
 
     def cores(self) -> float:
         """Core-seconds per second.
@@ -63,6 +68,20 @@ class Planner:
         if found is None:
             raise DeclarationError("this is no budget", where="hw.Planner.budget", expected=_CORES, got=repr(text))
         return float(found[1]) / (100.0 if found[2].startswith("%") else 1.0)
+
+
+def _methods(names: Any) -> tuple[Name, ...]:
+    """Methods of update, cheapest first."""
+    where, named = "hw.Planner.methods", tuple(names) if isinstance(names, list | tuple) else (names,)
+    for name in named:
+        if name not in RUNGS:
+            raise DeclarationError("no such method of update", where=where, got=repr(name), next_step=nearest(str(name), RUNGS))
+    if "full" not in named:
+        raise DeclarationError(
+            "a planner always has full refits", where=where, expected='"full" among them', got=repr(names),
+            next_step='Add "full": the first fit is one, and so is what a person or a rule asks for.',
+        )  # fmt: skip
+    return tuple(name for name in RUNGS if name in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +183,7 @@ class Updating:
         by_itself: The planner refits when waiting has cost as much as an update.
         first_by_itself: A first model is fitted as soon as there are labels enough.
         calendars, sensors, conditions: Rules that ask for more.
+        methods: That the planner chooses among, cheapest first.
     """
 
     rate: float
@@ -175,6 +195,7 @@ class Updating:
     calendars: tuple[Calendar, ...] = ()
     sensors: tuple[str, ...] = ()
     conditions: tuple[When, ...] = ()
+    methods: tuple[Name, ...] = ("full",)
 
 
 def updating(update: Any, where: str = "hw.Fast.update") -> Updating:
@@ -200,7 +221,7 @@ def updating(update: Any, where: str = "hw.Fast.update") -> Updating:
     calendars = tuple(part for part in parts if isinstance(part, Calendar) and _rings(part))
     return Updating(
         rate, rate * _SAVED_S, rate * _FIRST_S, fresh_s, bool(planners), not only_asked, calendars,
-        tuple(part.sensor for part in parts if isinstance(part, OnDrift)), tuple(_whens(parts)),
+        tuple(part.sensor for part in parts if isinstance(part, OnDrift)), tuple(_whens(parts)), planner.methods,
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class Job:
         rows: That it read.
         estimate_core_s: Core-seconds that were reserved; 0 where nothing was.
         core_s: Core-seconds that it took.
-        outcome: "served", "rejected", "failed", "stopped", "lost", or "done".
+        outcome: "served", "rejected", "failed", "stopped", "waits", "lost", or "done".
         why: The plan's sentence.
         model: Whose it is.
         method: The method of update that it belongs to: "full", "window", "fast", ...

@@ -27,6 +27,7 @@ MEANING: dict[Name, str] = {
     "reset": "everything that was learnt is forgotten",
     "probe": "the learner without trees answers alone",
 }
+GROWTH = 2  # so many times the slow model's trees there may be at most, after updates in steps
 STEPS_SHARE = 0.25  # of the slow model's trees are added by one update in steps
 _MEMORY = 0.8  # of a record, from one update to the next
 _SHORT_OF = 0.5  # a rung that brings less of its forecast has fallen short
@@ -120,6 +121,7 @@ class Ladder:
 
     Attributes:
         methods: By name.
+        stands: The rung, of `RUNGS`, that the planner begins with.
 
     >>> ladder = Ladder(60)
     >>> ladder.rung({"steps": 0.1, "full": 1.0})
@@ -133,11 +135,11 @@ class Ladder:
     def __init__(self, trees: int) -> None:
         many = {"steps": max(1, round(STEPS_SHARE * trees)), "window": trees, "full": trees}
         self.methods: dict[Name, Method] = {name: Method(name, many.get(name, 0)) for name in NAMES}
-        self._stands = 0
+        self.stands = 0
 
     def rung(self, costs: Mapping[Name, float]) -> Name:
         """The cheapest rung, from where the planner stands on, that can be carried out: has a cost. The last always can."""
-        for name in RUNGS[self._stands : -1]:
+        for name in RUNGS[self.stands : -1]:
             if name in costs:
                 return name
         return RUNGS[-1]
@@ -152,7 +154,7 @@ class Ladder:
         record.observe(gain, forecast)
         at = RUNGS.index(name)
         if name == RUNGS[-1]:
-            self._stands = 0 if gain > 0 else self._stands
+            self.stands = 0 if gain > 0 else self.stands
         elif record.n_short >= 2:  # noqa: PLR2004 - twice running
-            self._stands = max(self._stands, at + 1)
+            self.stands = max(self.stands, at + 1)
             record.n_short = 0

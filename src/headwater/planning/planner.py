@@ -197,7 +197,9 @@ class Planner:
 
     def _given_up(self, seen: Evidence) -> Plan | None:
         """With a ladder: the slow model is put to rest, or everything forgotten, where it has been shown to do harm."""
-        if self.ladder is None or self.n_fits == 0 or self._since < self.policy.cool_down or seen.n_new == 0:
+        if self.ladder is None or not self.policy.gives_up:
+            return None
+        if self.n_fits == 0 or self._since < self.policy.cool_down or seen.n_new == 0:
             return None
         why, method = self.despair.observe(seen, self._scale, is_overdrawn=self.bucket.level < 0.0)
         if not why:
@@ -216,7 +218,7 @@ class Planner:
 
 def _most(seen: Evidence, method: Name, cost: float) -> float:
     """What a fit may take."""
-    return max(BOUND * cost, seen.most_core_s if method == _FULL else 0.0)
+    return max(BOUND * cost, seen.most.get(method, seen.most_core_s if method == _FULL else 0.0))
 
 
 def _no_labels(seen: Evidence) -> str:

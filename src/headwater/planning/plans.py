@@ -46,6 +46,7 @@ class Policy:
         cool_down: Decision points between two fits, at least.
         forget: A candidate that on past regimes loses more than this share of the loss of "no change" has to gain as much on
             the newest labels; infinite is no limit.
+        gives_up: With a ladder: whether the slow model may be put to rest, or everything forgotten, where that helps.
         by_itself, first_by_itself: Whether refits, and the first fit, need not be asked for.
     """
 
@@ -57,6 +58,7 @@ class Policy:
     first_growth: float = 3.0
     cool_down: int = FRESH_POINTS + 1
     forget: float = LIMIT
+    gives_up: bool = True
     by_itself: bool = True
     first_by_itself: bool = True
 
@@ -77,6 +79,7 @@ class Evidence:
         coverage: Share of the labels of the last decision point's rows that can have come by now, as they usually come.
         costs: By method, the 90 % quantile of its cost; only those that can be carried out now. Of use with a ladder.
         most_core_s: What a full fit may take before it is ended; 0 is twice its cost.
+        most: The same by method, where it is more than twice the cost.
         paired: float64[n]: on the new labels, in order, what the learner with trees lost more than the one without.
     """
 
@@ -93,4 +96,5 @@ class Evidence:
     coverage: float = 1.0
     costs: Mapping[Name, float] = field(default_factory=dict)
     most_core_s: float = 0.0
+    most: Mapping[Name, float] = field(default_factory=dict)
     paired: Floats | None = field(default=None, compare=False)

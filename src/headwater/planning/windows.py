@@ -20,6 +20,8 @@ SHARES = (1.0, 0.5, 0.25)  # of the known labels
 HELD = 0.1  # of the shortest window that is large enough: the slice that judges
 _LEAST_HELD, _MOST_HELD = 100, 1_000
 MOST_ROWS = 4_000  # that a probe reads of any window
+PROBE_TREES, PROBE_LEAVES, PROBE_RATE = 10, 8, 0.3
+WORTH = 0.01  # of the loss of "no change": a window waits while as many more labels would bring more
 _NOISE = 0.5  # standard errors of the difference that count as equal
 
 

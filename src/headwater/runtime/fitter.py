@@ -22,10 +22,13 @@ from headwater.core.batch import Floats
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import HeadwaterError
 from headwater.learning.boosted import FitStopped
+from headwater.learning.forest import Forest
 from headwater.learning.protocol import library
 from headwater.learning.slow_fit import ENDED, VECTOR, SlowFit
 from headwater.log.checksum import xxh64
+from headwater.planning.windows import Window
 from headwater.registry.artifact import Artifacts
+from headwater.runtime.trying import try_windows
 from headwater.store.checkpoint import Checkpoints
 
 EXAMPLES = "examples"
@@ -48,12 +51,21 @@ def carry_out(state: Path, files: Artifacts, job: dict[str, Any]) -> dict[str, A
     def spent() -> float:
         return time.process_time() - began
 
+    def is_over() -> bool:
+        return spent() > _ASKED * limit
+
     set_alarm(limit)
     try:
         with closing(Checkpoints(state, readonly=True)) as store:
-            examples = examples_of(store, job["model"], int(job["n_vector"]), int(job["rows"]))
-        fit = SlowFit(**{**job["fit"], "columns": tuple(job["fit"]["columns"]), "bases": tuple(job["fit"]["bases"])})
-        forest = fit.fit(examples, lambda: spent() > _ASKED * limit)
+            examples = examples_of(store, job["model"], int(job["n_vector"]), _most_rows(job))
+        fit, rows = _fit_of(job), int(job["rows"])
+        if job["windows"]:
+            choice = try_windows(fit, examples, _windows(job), float(job["worth"]), is_over)
+            if choice.window is None:
+                return {"outcome": "waits", "failure": choice.why, "rows": 0, "core_s": spent()}
+            examples = examples[-min(choice.window.n, rows) :]
+        more = int(job["more"])
+        forest = fit.grow(_trees(files, job["after"]), more, examples, is_over) if more else fit.fit(examples, is_over)
         sha256 = files.put(forest._asdict(), {"model": job["model"], "rows": examples.shape[0], "at": job["at"]})
     except FitStopped:
         return {"outcome": "stopped", "failure": ENDED.format(limit), "core_s": spent()}
@@ -63,6 +75,23 @@ def carry_out(state: Path, files: Artifacts, job: dict[str, Any]) -> dict[str, A
         set_alarm(0.0)
     crashpoint("refit.fitted")
     return {"outcome": "served", "sha256": sha256, "rows": examples.shape[0], "core_s": spent()}
+
+
+def _fit_of(job: dict[str, Any]) -> SlowFit:
+    return SlowFit(**{**job["fit"], "columns": tuple(job["fit"]["columns"]), "bases": tuple(job["fit"]["bases"])})
+
+
+def _windows(job: dict[str, Any]) -> list[Window]:
+    return [Window(**window) for window in job["windows"]]
+
+
+def _most_rows(job: dict[str, Any]) -> int:
+    return max([int(job["rows"]), *(window.n for window in _windows(job))])
+
+
+def _trees(files: Artifacts, sha256: str) -> Forest:
+    """Those that a fit goes on from; copies, since kernels are compiled for arrays that can be written to."""
+    return Forest(**{name: np.array(array) for name, array in files.get(sha256).arrays.items()})
 
 
 def main(state: str, registry: str) -> None:
@@ -83,7 +112,8 @@ def main(state: str, registry: str) -> None:
 def _warm(state: Path) -> None:
     """Load what is loaded at its first use, so that no job is charged for it."""
     labels = np.arange(100) % 2.0
-    SlowFit("log", 1, 2, 0.1, 5, (0,), ()).fit(np.column_stack([labels, labels, labels]))
+    fit, examples = SlowFit("log", 1, 2, 0.1, 5, (0,), ()), np.column_stack([labels, labels, labels])
+    fit.grow(fit.fit(examples), 1, examples)
     xxh64(bytes(8))  # what is read from the state is checked
     with suppress(HeadwaterError), closing(Checkpoints(state, readonly=True)) as store:
         examples_of(store, "", 0, 1)

@@ -40,6 +40,7 @@ class Effects:
         features: Each question's features, where the fold tells them.
         examples: For each model with a slow part, the blocks that were learnt; see `lane`.
         points: Decision points that were passed: (model, point).
+        refits: Slow parts that took effect at marks, in order: (model, hash of its file, trees).
         bursts: Failures that models' guards saw begin or end, in order.
         stopped: Models that failed, of which the log must be told before anything else is kept of this step.
     """
@@ -50,6 +51,7 @@ class Effects:
     features: list[FeatureRows] = field(default_factory=list)
     examples: dict[str, list[Floats]] = field(default_factory=dict)
     points: list[tuple[str, Point]] = field(default_factory=list)
+    refits: list[tuple[str, str, int]] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
@@ -129,7 +131,7 @@ class Fold:
         start = 0
         for mark in control_events(chunk.batch):
             self._events(chunk.batch, start, mark.row, effects)
-            self._control(mark, chunk.seq + mark.row)
+            self._control(mark, chunk.seq + mark.row, effects)
             start = mark.row + 1
         self._events(chunk.batch, start, chunk.batch.n, effects)
         for name, model in self.models.items():
@@ -176,22 +178,25 @@ class Fold:
         self.seconds[stage] += now - since
         return now
 
-    def _control(self, mark: ControlEvent, seq: int) -> None:
+    def _control(self, mark: ControlEvent, seq: int, effects: Effects) -> None:
         if mark.kind == "idle":
             self.watermarks.idle(str(mark.body.get("source", "")))
         if mark.kind in {STOPPED, RESUMED}:
             self._stop_or_resume(mark)
         if mark.kind in {ASK_REFIT, REFIT}:
-            self._refit(mark, seq)
+            self._refit(mark, seq, effects)
 
-    def _refit(self, mark: ControlEvent, seq: int) -> None:
+    def _refit(self, mark: ControlEvent, seq: int, effects: Effects) -> None:
         model = self.models.get(str(mark.body.get("model")))
         if model is None:
             return  # of a model that this declaration does not have
         if mark.kind == ASK_REFIT:
             model.ask(seq, mark.time_ms)
         elif mark.body.get("recipe") == recipe_of(model.model):
-            model.refit(self.fitted(str(mark.body["sha256"])))
+            sha256 = str(mark.body["sha256"])
+            fitted = self.fitted(sha256)
+            model.refit(fitted)
+            effects.refits.append((model.model.name, sha256, fitted["roots"].size))
 
     def _stop_or_resume(self, mark: ControlEvent) -> None:
         model = self.models.get(str(mark.body.get("model")))

@@ -24,6 +24,7 @@ from headwater.core.errors import DiskFull
 from headwater.following.notices import PLANS, Notices
 from headwater.planning.ledger import FILE_NAME, Ledger
 from headwater.planning.planner import Evidence, Plan
+from headwater.planning.rungs import Trees
 from headwater.planning.upkeep import Order, Upkeep
 from headwater.runtime.fitter import examples_of
 from headwater.runtime.fitting import FitProcess
@@ -32,6 +33,7 @@ from headwater.runtime.lane import Point
 from headwater.runtime.marks import REFITS, Refit, planned
 from headwater.runtime.places import PLANNING, STATE
 from headwater.runtime.refitting import ASKED, plan_notice, slow_fit, upkeep_of
+from headwater.runtime.stopping import recipe_of
 from headwater.store.checkpoint import Checkpoints
 
 _log = structlog.stdlib.get_logger("headwater.refits")
@@ -68,7 +70,7 @@ class RefitsBeside:
         self._spent_s = dict.fromkeys(self.upkeeps, 0.0)
         for name, upkeep in self.upkeeps.items():
             upkeep.plans = partial(self._tell, name)
-            upkeep.remember(examples_of(store, name, self._n_vector(name), upkeep.window)[:, 0])
+            upkeep.remember(examples_of(store, name, self._n_vector(name), upkeep.rungs.window)[:, 0])
             self._restore(name, upkeep)
 
     def _n_vector(self, name: str) -> int:
@@ -84,6 +86,9 @@ class RefitsBeside:
         """
         for name, blocks in effects.examples.items():
             self.upkeeps[name].learn(np.concatenate(blocks))
+        for name, sha256, n_trees in effects.refits:
+            self.upkeeps[name].rungs.trees = Trees(n_trees, sha256)
+            self._keep(name)  # before the fold saves that it is past the mark
         for name, point in effects.points:
             if point.seq > self.upkeeps[name].seq:  # else it is folded again after a crash
                 self._decide(name, point, lag_s)
@@ -133,14 +138,17 @@ class RefitsBeside:
         upkeep = self.upkeeps[name]
         start_s, self._process.start_core_s = self._process.start_core_s, 0.0
         upkeep.charge("start", order.at_ms, start_s)
-        upkeep.ended(order, answer["core_s"], answer["outcome"], answer.get("failure", ""))
+        if answer["outcome"] == "served":
+            upkeep.rungs.trees = None  # until the fold comes to the mark
+        upkeep.ended(order, answer["core_s"], answer["outcome"], answer.get("failure", ""), answer.get("rows"))
         self._keep(name)
 
     def _said(self, name: str, order: Order) -> dict[str, Any]:
         """A job as the process that fits takes it."""
         return {
             "model": name, "fit": asdict(self._fits[name]), "rows": order.rows, "limit_core_s": order.limit_core_s,
-            "at": order.at, "n_vector": self._n_vector(name),
+            "at": order.at, "n_vector": self._n_vector(name), "more": order.more, "after": order.after,
+            "windows": [asdict(window) for window in order.windows], "worth": order.worth,
         }  # fmt: skip
 
     def _tell(self, name: str, seq: int, time_ms: int, plan: Plan) -> None:
@@ -155,9 +163,10 @@ class RefitsBeside:
     def _keep(self, name: str) -> None:
         """Write down what a restart has to know: either the whole of it or what was there before."""
         under_way = asdict(self._job[1]) if self._job is not None and self._job[0] == name else None
+        own = {"under_way": under_way, "recipe": recipe_of(self._fold.app.models[name])}
         temporary = self._file(name).with_suffix(".tmp")
         try:
-            temporary.write_text(json.dumps({**self.upkeeps[name].kept(), "under_way": under_way}))
+            temporary.write_text(json.dumps({**self.upkeeps[name].kept(), **own}))
             temporary.replace(self._file(name))
         except OSError as error:
             _log.warning("the planner's state could not be kept", model=name, error=str(error))
@@ -170,8 +179,10 @@ class RefitsBeside:
             return
         found = json.loads(self._file(name).read_text())
         upkeep.restore(found)
+        if found.get("recipe") != recipe_of(self._fold.app.models[name]):
+            upkeep.rungs.trees = None  # they are of other features
         if found["under_way"] is not None:
-            order = Order(**{**found["under_way"], "seen": Evidence(**found["under_way"]["seen"])})
+            order = Order(**{**found["under_way"], "seen": Evidence(**found["under_way"]["seen"]), "windows": ()})
             # What it took died with the learner: no more than was reserved.
             upkeep.ended(order, order.limit_core_s, "lost", "the learner ended before it did")
             self._keep(name)

@@ -18,17 +18,22 @@ import numpy as np
 from headwater.app import App, Model
 from headwater.core.batch import Floats
 from headwater.following.notices import PLANS, Notices, Said
+from headwater.learning.fast import MAX_LEAVES
 from headwater.learning.fast_lane import Fast
+from headwater.learning.forest import Forest
 from headwater.learning.protocol import Array
 from headwater.learning.slow_fit import ENDED, SlowFit
 from headwater.planning.declaring import updating
 from headwater.planning.ledger import Job, Ledger
+from headwater.planning.methods import GROWTH
 from headwater.planning.planner import Plan
+from headwater.planning.rungs import Rungs, Trees
 from headwater.planning.sensors import Sensor
 from headwater.planning.upkeep import Order, Upkeep
 from headwater.runtime.fold import Effects, Fold
 from headwater.runtime.lane import Point
 from headwater.runtime.places import FOLLOWING
+from headwater.runtime.trying import try_windows
 
 ASKED = "Refit: a person has asked for it."
 _FIT_CORE_S, _FIT_CORE_S_PER_WORK = 0.005, 1.5e-8  # the cost model of a replay; see `planning.cost`
@@ -50,7 +55,10 @@ def upkeep_of(model: Model, ledger: Ledger) -> Upkeep:
     assert fit is not None
     spec, absolute = updating(learner.update), learner.loss != "log"
     sensors = [Sensor(name, absolute=absolute) for name in spec.sensors]
-    return Upkeep(model.name, spec, fit.work, learner.slow.window, ledger, absolute=absolute, sensors=sensors)
+    slow = learner.slow
+    most_trees = min(GROWTH * slow.trees, MAX_LEAVES // slow.num_leaves)
+    rungs = Rungs(spec.methods, slow.trees, most_trees, fit.work, slow.window, absolute=absolute)
+    return Upkeep(model.name, spec, rungs, ledger, absolute=absolute, sensors=sensors)
 
 
 def plan_notice(model: str, seq: int, time_ms: int, plan: Plan) -> Said:
@@ -85,6 +93,7 @@ class RefitsAtOnce:
         self._fits = {name: fit for name, model in app.models.items() if (fit := slow_fit(model)) is not None}
         self.upkeeps = {name: upkeep_of(app.models[name], self.ledger) for name in self._fits}
         self._examples: dict[str, Floats] = {}
+        self._forests: dict[str, Forest] = {}
         for name, upkeep in self.upkeeps.items():
             upkeep.plans = partial(self._tell, name)
 
@@ -104,7 +113,7 @@ class RefitsAtOnce:
             new = np.concatenate(blocks)
             self.upkeeps[name].learn(new)
             before = self._examples.get(name, new[:0])
-            self._examples[name] = np.concatenate([before, new])[-self.upkeeps[name].window :]
+            self._examples[name] = np.concatenate([before, new])[-self.upkeeps[name].rungs.window :]
 
     def _point(self, name: str, point: Point, blocks: list[Floats]) -> Mapping[str, Array] | None:
         self._learn(name, blocks)
@@ -114,18 +123,30 @@ class RefitsAtOnce:
         return None if order is None else self._fit(name, order)
 
     def _fit(self, name: str, order: Order) -> Mapping[str, Array] | None:
-        fit, upkeep = self._fits[name], self.upkeeps[name]
-        core_s = self._cost(fit.work(order.rows))
-        if core_s > order.limit_core_s:
-            upkeep.ended(order, order.limit_core_s, "stopped", ENDED.format(order.limit_core_s))
-            return None
+        upkeep, rows = self.upkeeps[name], order.rows
+        core_s = self._cost(upkeep.rungs.amount(order.method, rows, order.windows))
         try:
-            forest = fit.fit(self._examples[name][-order.rows :])
+            if order.windows:
+                choice = try_windows(self._fits[name], self._examples[name], order.windows, order.worth)
+                rows = 0 if choice.window is None else min(choice.window.n, rows)
+                core_s = self._cost(upkeep.rungs.amount(order.method, rows, order.windows))
+                if not rows:
+                    upkeep.ended(order, core_s, "waits", choice.why, rows)
+                    return None
+            if core_s > order.limit_core_s:
+                upkeep.ended(order, order.limit_core_s, "stopped", ENDED.format(order.limit_core_s), rows)
+                return None
+            forest = self._made(name, order, self._examples[name][-rows:])
         except Exception as error:  # noqa: BLE001 - a method may fail in any way; the served model stays
-            upkeep.ended(order, core_s, "failed", f"{type(error).__name__}: {error}")
+            upkeep.ended(order, core_s, "failed", f"{type(error).__name__}: {error}", rows)
             return None
-        upkeep.ended(order, core_s, "served")
+        upkeep.ended(order, core_s, "served", rows=rows)
+        self._forests[name], upkeep.rungs.trees = forest, Trees(forest.roots.size)
         return forest._asdict()
+
+    def _made(self, name: str, order: Order, examples: Floats) -> Forest:
+        fit = self._fits[name]
+        return fit.grow(self._forests[name], order.more, examples) if order.more else fit.fit(examples)
 
     def _tell(self, name: str, seq: int, time_ms: int, plan: Plan) -> None:
         self.plans.append((name, seq, time_ms, plan))
