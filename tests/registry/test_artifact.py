@@ -191,6 +191,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(store, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DiskFull, match="no room for a version"):
+    with pytest.raises(DiskFull, match="a version cannot be written"):
         store.put(ARRAYS, HEADER)
     assert list(store.path("0" * 64).parent.iterdir()) == []

@@ -111,12 +111,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Known: {', '.join(names[:_SHOWN])}{more}." if names else "None is known."
 
 
+# Libraries say it in exceptions of their own: CPython's threads, the loader, Arrow, SQLite.
+_NO_MEMORY = ("start new thread", "failed to map segment", "Cannot allocate memory", "out of memory")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that this process may have no more memory, or no more threads, which take some.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("can't start new thread"))
     (True, True)
     """
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))
+    return any(said in str(error) for said in _NO_MEMORY)

@@ -29,7 +29,8 @@ from headwater.telemetry.logs import configure
 
 GATEWAY, LEARNER, WORKER = "gateway", "learner", "worker"
 _SENTENCE = "headwater.core.errors."  # an end that says what, where and what to do
-_NO_MEMORY = ("code 127:", "LLVM ERROR: Unable to allocate", "bad_alloc")  # how libraries end a process that has none
+# How libraries end a process that has none: the C library, the compiler, C++.
+_NO_MEMORY = ("code 127:", "LLVM ERROR: Unable to allocate", "LLVM ERROR: out of memory", "bad_alloc")
 GRACE_S = 20.0  # for what should take milliseconds, on a machine that is busy
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import cast
@@ -18,6 +17,7 @@ import numpy as np
 
 from headwater.core.batch import Batch, Text, concat
 from headwater.core.errors import CorruptData, Overloaded, Retryable
+from headwater.core.threads import started
 from headwater.ingest.decode import Decoded, Window, join
 from headwater.ingest.limits import Limits
 from headwater.ingest.shapes import Shapes
@@ -50,7 +50,7 @@ class GroupCommit:
     def __init__(self, shapes: Shapes, log: EventLog, limits: Limits, on_append: Callable[[], None]) -> None:
         self._shapes, self._log, self._limits, self._on_append = shapes, log, limits, on_append
         self._queue: deque[_Waiter] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._thread = started(1, "commit")
         self._task: asyncio.Task[None] | None = None
         self._had_company = False
         self._is_closed = False

@@ -160,10 +160,13 @@ class Artifacts:
             crashpoint("registry.renamed")
             sync_folder(self._folder)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
                 raise
             temporary.unlink(missing_ok=True)
-            raise DiskFull("no room for a version", where=str(self._folder), next_step="Free some space.") from error
+            step = "Free some space, or check the disk."
+            raise DiskFull(
+                "a version cannot be written", where=str(self._folder), got=str(error.strerror), next_step=step
+            ) from error
 
     def get(self, sha256: str) -> Artifact:
         """Read a file, verified before it is parsed.

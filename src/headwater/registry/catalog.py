@@ -81,7 +81,7 @@ class Catalog:
         check_heads(expected, there, has)
         if not read_only and (there != expected or self._heads.is_first_start):
             self._heads.write(there)
-        self._signed_off = there
+        self._signed_off, self._is_unsaid = there, False
 
     def _newest(self) -> dict[str, Head]:
         return {line: Head(seq, sha256, n) for line, seq, sha256, n in self._db.execute(NEWEST)}
@@ -142,6 +142,8 @@ class Catalog:
         crashpoint("registry.registered")
         if new:
             self._sign_off(version)
+        elif self._is_unsaid:  # the disk had no room for the list
+            self._say_heads()
         there = None if new else self.exact(version.line, version.seq)
         if there is not None and there.sha256 != version.sha256:
             raise Fatal(
@@ -159,7 +161,12 @@ class Catalog:
         before = self._signed_off.get(version.line, Head(-1, "", 0))
         newest = (version.seq, version.sha256) if version.seq > before.seq else before[:2]
         self._signed_off[version.line] = Head(*newest, before.n + 1)
+        self._say_heads()
+
+    def _say_heads(self) -> None:
+        self._is_unsaid = True
         self._heads.write(self._signed_off)
+        self._is_unsaid = False
 
     def _verified(self, row: tuple[Any, ...]) -> Version:
         """A row as a version.

@@ -8,13 +8,13 @@ ahead. A catalogue that lacks what it names was restored or cut, and is refused 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from headwater.core.crashpoints import crashpoint
-from headwater.core.errors import Untrusted
+from headwater.core.errors import DiskFull, Untrusted
+from headwater.core.files import replace_durably
 from headwater.registry.signing import InstallationKey
 
 FILE_NAME = "heads.json"
@@ -75,15 +75,20 @@ class Heads:
         return Untrusted(what, where=str(self._path), next_step=_NEXT_STEP)
 
     def write(self, heads: Mapping[str, Head]) -> None:
-        """Sign and replace them; durable on return."""
+        """Sign and replace them; durable on return.
+
+        Raises:
+            DiskFull: There is no room, or the disk fails; the ones before stand.
+        """
         said: dict[str, Any] = {line: list(heads[line]) for line in sorted(heads)}
         content = {"heads": said, "signature": self._key.sign(_PURPOSE, said).hex()}
-        temporary = self._path.with_suffix(".tmp")
-        with temporary.open("w") as file:
-            file.write(json.dumps(content))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        try:
+            replace_durably(self._path, json.dumps(content).encode())
+        except OSError as error:
+            raise DiskFull(
+                "the list of newest versions cannot be written", where=str(self._path), got=str(error.strerror),
+                next_step="Free some space, or check the disk. What is registered stays; the next version writes the list.",
+            ) from error  # fmt: skip
         crashpoint("registry.heads_written")
 
 

@@ -15,6 +15,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from headwater.core.errors import Retryable, is_out_of_memory, nearest
+from headwater.core.threads import started
 from headwater.serving.admission import Lane, Rounds
 from headwater.serving.arrow import CONTENT_TYPE as ARROW
 from headwater.serving.bodies import BodyReader, Disconnected
@@ -37,6 +38,7 @@ from headwater.serving.wire import Pairs
 from headwater.telemetry.metrics import Metrics
 
 PARTS = ("events", "predict", "streams", "page")
+_THREADS = 6  # for what must not hold up the event loop
 
 MIXED = "*"  # in place of a stream: a request whose events each name their own
 
@@ -250,6 +252,7 @@ class Gateway:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._predictor.warm()
+                asyncio.get_running_loop().set_default_executor(started(_THREADS, "work"))
                 await send({"type": "lifespan.startup.complete"})
                 continue
             try:
