@@ -11,12 +11,14 @@ write instead of two, which together cost as much as the answer (decision 0013).
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, Protocol, cast
 
 import httptools
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from headwater.core.errors import is_out_of_memory
 from headwater.serving.limits import Limits
 from headwater.serving.replies import Reply
 
@@ -83,7 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A head goes on past this read."""
         self._head_bytes += n
         if self._head_bytes > self.limits.head_bytes:
-            self._refuse()
+            self._refuse(431)
         elif self._deadline is None:
             self._deadline = self.loop.call_later(self.limits.head_s, self._give_up)
 
@@ -210,9 +212,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reader_deadline.cancel()
             self._reader_deadline = None
 
-    def _refuse(self) -> None:
-        head = b"content-length: 0\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[431] + head)
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read is the caller's fault; that there is no memory to keep it is not."""
+        error = sys.exc_info()[1]
+        if error is not None and error.__context__ is not None and is_out_of_memory(error.__context__):
+            self._refuse(503, b"retry-after: 5\r\n")
+        else:
+            super().send_400_response(msg)
+
+    def _refuse(self, status: int, more: bytes = b"") -> None:
+        self.transport.write(STATUS_LINE[status] + more + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
     def _give_up(self) -> None:
