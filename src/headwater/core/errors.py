@@ -120,7 +120,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("can't start new thread"))
     (True, True)
+    >>> is_out_of_memory(ValueError("out of memory"))
+    False
     """
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return any(said in str(error) for said in _NO_MEMORY)
+    # Of errors of ours, and of what a value is wrong, the text may be a stranger's.
+    is_of_a_library = isinstance(error, RuntimeError | ImportError | OSError | SystemError)
+    return is_of_a_library and any(said in str(error) for said in _NO_MEMORY)

@@ -7,7 +7,6 @@ lands on the same name. A file is verified before a single byte of it is parsed.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ from safetensors import numpy as safetensors
 
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, DiskFull, Fatal
-from headwater.core.files import sync_folder
+from headwater.core.files import is_full, sync_folder
 
 Array = npt.NDArray[Any]
 
@@ -160,7 +159,7 @@ class Artifacts:
             crashpoint("registry.renamed")
             sync_folder(self._folder)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+            if not is_full(error):
                 raise
             temporary.unlink(missing_ok=True)
             step = "Free some space, or check the disk."

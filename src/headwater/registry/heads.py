@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import DiskFull, Untrusted
-from headwater.core.files import replace_durably
+from headwater.core.files import is_full, replace_durably
 from headwater.registry.signing import InstallationKey
 
 FILE_NAME = "heads.json"
@@ -85,6 +85,8 @@ class Heads:
         try:
             replace_durably(self._path, json.dumps(content).encode())
         except OSError as error:
+            if not is_full(error):
+                raise
             raise DiskFull(
                 "the list of newest versions cannot be written", where=str(self._path), got=str(error.strerror),
                 next_step="Free some space, or check the disk. What is registered stays; the next version writes the list.",

@@ -237,11 +237,13 @@ class Gateway:
 
     def _refusal(self, error: Exception, path: str) -> Reply:
         """Any exception as a response."""
+        if isinstance(error, Problem):
+            return error.reply(inference=path.startswith("/v2"))
         if isinstance(error, Retryable):
             error = unavailable(error)
         elif is_out_of_memory(error):
             error = no_memory(error)
-        elif not isinstance(error, Problem):
+        else:
             self.metrics.errors.inc()
             error = unexpected(error, shorten(path))
         return error.reply(inference=path.startswith("/v2"))
