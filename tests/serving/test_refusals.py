@@ -190,8 +190,3 @@ def test_planted_internal_names_never_appear(site: Site, caplog: pytest.LogCaptu
     assert b"planted" not in said.body
     assert b"RuntimeError" not in said.body
     assert "planted-customer-data" not in caplog.text
-
-
-def test_a_caller_s_words_are_not_taken_for_a_lack_of_memory(site: Site) -> None:
-    said = site.call("POST", "/predict/out%20of%20memory", json.dumps(ROW))
-    assert (said.status, said.json["type"].rpartition(":")[2]) == (404, "unknown-model")
