@@ -14,8 +14,10 @@ import numpy as np
 from headwater.core.batch import Floats, Ints
 
 RANGES = 10
-_FEWEST = 20  # questions in a range before its silence says anything
+_FEWEST = 20  # questions in a range before its share says anything
 _BLIND = 0.05  # of the share of labels in the range that has most
+_EXPLORED = 0.25  # of that share: who lets so many through by chance is not to be warned ...
+_CHANCE = 1e-4  # ... more often than this
 
 
 class Answered:
@@ -49,12 +51,28 @@ def _ranges(scores: Floats) -> Ints:
 
 
 def blind(counts: Ints) -> list[int]:
-    """Ranges that were asked about often enough, and have next to no labels beside the range that has most of them."""
+    """Ranges that have next to no labels beside the range that has most of them, and hardly by chance.
+
+    Neighbours that have next to none are taken together. How likely so few labels are, were a quarter of the best share
+    labelled, is bounded by Chernoff's exp(-n KL(share, quarter)): with none at all it takes 33 questions, where every one of
+    the best range has its label.
+    """
     asked, labelled = counts
     share = labelled / np.maximum(asked, 1)
-    is_known = asked >= _FEWEST
-    best = float(share[is_known].max(initial=0.0))
-    return np.flatnonzero(is_known & (share < _BLIND * best)).tolist()
+    best = float(share[asked >= _FEWEST].max(initial=0.0))
+    is_dark = share < _BLIND * best
+    run = np.cumsum(np.diff(is_dark, prepend=False))  # odd in a run of dark ranges, another for each
+    n, n_labelled = (np.bincount(run, part)[run] for part in (asked, labelled))
+    is_chance = np.exp(-n * _divergence(n_labelled / np.maximum(n, 1), _EXPLORED * best)) > _CHANCE
+    return np.flatnonzero(is_dark & (asked > 0) & ~is_chance).tolist()
+
+
+def _divergence(share: Floats, of: float) -> Floats:
+    """Kullback and Leibler's, of yes/no with these shares from yes/no with the share `of`, in nats."""
+    if of <= 0.0:
+        return np.zeros_like(share)
+    yes = share * np.log(np.maximum(share, 1e-300) / of)
+    return yes + (1.0 - share) * np.log((1.0 - share + 1e-300) / (1.0 - of))
 
 
 def warning(ranges: list[int]) -> str:

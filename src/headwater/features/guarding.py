@@ -55,9 +55,10 @@ _CHANGES = 30  # so many must have been seen before a jump can be one
 _LEAST_RUN = 8
 _RESTS = 0.5  # share of repeated values above which a feature has a value at which it rests, such as no rain
 _TOGETHER = 3
-_MOST_GAP = 8.0
+_MOST_GAP = 64.0  # values without news over which room grows: where nothing is said a value may wander ...
+_MOST_WILD = 16.0  # ... and where nonsense is said, less of it is to pass by chance
 _PATIENCE = 4.0  # a jump that is hardly one settles soon, one of 5/4 of what is accepted and beyond after `settle` values
-_FIT = 2.0  # usual steps that a conversion may miss by ...
+_FIT = 3.0  # usual steps that a conversion may miss by ...
 _BOTH = 3.0  # negative and positive values were accepted
 _EXPLAINED = 0.5  # ... and the share of the jump that it may leave unexplained
 _KNOWN = 255  # a category's value that is taken; one that came unasked counts up to _OFTEN first
@@ -72,13 +73,17 @@ def _is_rare(count: float, n: float, run: float) -> bool:
 
 
 @inline
-def _room(s: Floats, limit: Floats, learns: bool) -> float:
-    """How far from its stand-in a value is accepted."""
+def _step(s: Floats, limit: Floats, learns: bool) -> float:
+    """How far a value may be from the one before."""
     if not np.isnan(limit[MOST_STEP]):
-        return float(limit[MOST_STEP] * np.sqrt(1.0 + min(s[GAP], _MOST_GAP)))
-    if learns and s[N] - s[EQUAL] >= _CHANGES:
-        return float(_SLACK * s[STEP] * np.sqrt(1.0 + min(s[GAP], _MOST_GAP)))
-    return np.inf
+        return float(limit[MOST_STEP])
+    return float(_SLACK * s[STEP]) if learns and s[N] - s[EQUAL] >= _CHANGES else np.inf
+
+
+@inline
+def _room(s: Floats, step: float) -> float:
+    """How far from its stand-in a value is accepted: further, the longer nothing was heard."""
+    return step * float(np.sqrt(1.0 + min(s[GAP], _MOST_GAP)))
 
 
 @inline
@@ -117,10 +122,10 @@ def _verdict(  # noqa: PLR0911 - one return for each verdict
         rests = p > _RESTS and x == s[REST]
         if not rests and s[RUN] * np.log(p) < _RARE:
             return REPEATED
-    room = _room(s, limit, learns)
-    if s[N] > 0.0 and abs(x - s[STAND_IN]) > room:
+    step = _step(s, limit, learns)
+    if s[N] > 0.0 and abs(x - s[STAND_IN]) > _room(s, step):
         # A value from the very middle of what is usual is no failure by itself; one that the conversion explains may be.
-        explained = s[GAIN] != 0.0 and abs((x - s[SHIFT]) / s[GAIN] - s[STAND_IN]) <= room
+        explained = s[GAIN] != 0.0 and abs((x - s[SHIFT]) / s[GAIN] - s[STAND_IN]) <= step
         width = s[SPREAD] if s[GAIN] == 0.0 else _HUBER * s[SPREAD]
         usual = not explained and np.isnan(limit[MOST_STEP]) and abs(x - s[MIDDLE]) <= width
         return ACCEPTED if usual else JUMP
@@ -167,16 +172,17 @@ def _settle(x: float, s: Floats) -> None:
 
 
 @inline
-def _follow(x: float, s: Floats, room: float) -> int:
+def _follow(x: float, s: Floats, step: float) -> int:
     """After a jump: the stand-in by the conversion that explains the value; which kind of failure that is."""
     if s[GAIN] != 0.0:
         true = (x - s[SHIFT]) / s[GAIN]
-        if abs(true - s[STAND_IN]) <= room:
+        if abs(true - s[STAND_IN]) <= step:
             s[STAND_IN] = true
             return CONVERTED if s[UNIT] > 0.0 else JUMP
         s[STAND_IN] = s[MIDDLE] + (s[STAND_IN] - s[MIDDLE]) * _FORGET
-    s[FAR] = max(s[FAR], abs(x - s[STAND_IN]) / room)
-    least, s[UNIT] = min(_FIT * s[USUAL], room), 0.0
+        s[GAP] = max(s[GAP], min(s[GAP] + 1.0, _MOST_WILD))
+    s[FAR] = max(s[FAR], abs(x - s[STAND_IN]) / step)
+    least, s[UNIT] = min(_FIT * s[USUAL], step), 0.0
     for u in range(_GAINS.size):
         off = abs((x - _SHIFTS[u]) / _GAINS[u] - s[STAND_IN])
         expected = _GAINS[u] * s[STAND_IN] + _SHIFTS[u]
@@ -264,10 +270,11 @@ def _number(
         _settle(x, s)
         _clear(j, SETTLED, s, pace[1], told, n_told, row)
         return x
-    room = _room(s, limit, limit[LEARNT] > 0.0 and s[N] >= pace[0])
+    step = _step(s, limit, limit[LEARNT] > 0.0 and s[N] >= pace[0])
+    room = _room(s, step)
     followed = kind == JUMP or (kind == RANGE and abs(x - s[STAND_IN]) > room)
     if followed:
-        found = _follow(x, s, room)
+        found = _follow(x, s, step)
         kind = found if kind == JUMP or found == CONVERTED else kind
     kinds[j] = kind
     if not is_all or s[KIND] > 0.0:
