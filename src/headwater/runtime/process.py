@@ -29,6 +29,7 @@ from headwater.runtime.marks import refits_in
 from headwater.runtime.places import FOLLOWING, STATE
 from headwater.runtime.settings import Settings
 from headwater.runtime.warm import warm
+from headwater.runtime.watchdog import tell_when_asked
 from headwater.telemetry.logs import configure
 
 EXIT_ERROR = 3
@@ -144,6 +145,7 @@ def gateway(app: App, settings: Settings, options: dict[str, Any]) -> int:
         when_stdin_ends(running.stop, running.leave)
         say(role="gateway", ready=True, url=running.url, host=running.host, port=running.port)
 
+    tell_when_asked()
     warm(app)
     nursery = nursery_for(app, settings.server.model_memory_mb)
     if os.read(0, 4096):  # else the supervisor is gone

@@ -66,6 +66,8 @@ class Server(_Section):
     """Number of events on disk that the learner may still have to learn; beyond it the answer to more is 503."""
     linger_ms: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How long a commit waits for company when several producers are at the door, in milliseconds, 0 to 1."""
+    silent_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """A gateway that lives and answers nobody for so long, in seconds, is ended, and another started in its place."""
     model_deadline_ms: Annotated[float, Field(gt=0, le=60_000)] = 300.0
     """Longest time for an answer of a model that runs in a process of its own, in milliseconds; then the last good one's."""
     model_memory_mb: Count = 2048

@@ -29,6 +29,7 @@ from headwater.runtime.places import NEXT, STATE, STOPPED
 from headwater.runtime.runfile import RUN_FILE, Process, RunFile
 from headwater.runtime.settings import Settings
 from headwater.runtime.takeover import take_over_stopped
+from headwater.runtime.watchdog import Watchdog
 from headwater.serving.server import bind
 from headwater.store.checkpoint import Checkpoints
 
@@ -50,6 +51,7 @@ class Supervisor:
         self._stopping = threading.Event()
         self._lock: IO[str] | None = None
         self._watchers: dict[str, threading.Thread] = {}
+        self._watchdog = Watchdog(lambda: self.children["gateway"], settings.server.silent_s, self.say)
         self._writing = threading.Lock()
 
     def start(self) -> None:
@@ -79,6 +81,7 @@ class Supervisor:
                 self.stop()
                 raise
             self.adopt(child)
+        self._watchdog.start()
 
     def child(self, role: str, spec: str, *, is_beside: bool = False) -> Child:
         """A child that is not started yet."""
@@ -180,6 +183,7 @@ class Supervisor:
     def stop(self) -> None:
         """Stop worker, gateway and learner, in this order; one that does not end in 30 s is killed. May be called again."""
         self._stopping.set()
+        self._watchdog.stop()
         for role in reversed(self.children):
             self.children[role].end()
             if role in self._watchers:
@@ -192,6 +196,7 @@ class Supervisor:
     def kill(self) -> None:
         """End all at once. What was acknowledged is in the log; the next start folds it."""
         self._stopping.set()
+        self._watchdog.stop()
         for child in self.children.values():
             child.kill()
         self._release()
