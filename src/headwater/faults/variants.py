@@ -205,7 +205,7 @@ VARIANTS: tuple[Variant, ...] = (
         ("F5",),
     ),
     Variant(
-        "the checksum of a notice or a cursor is not compared", "headwater.following.sums",
+        "the checksum of a notice or a cursor is not compared", "headwater.store.sums",
         (("        if got != expected:", "        if expected is None:"),),
         ("F5",),
     ),

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headwater.core.errors import WrongState
-from headwater.following.database import Database
-from headwater.following.sums import SummedTable, add_sums, row_sum
+from headwater.store.database import Database
+from headwater.store.sums import SummedTable, add_sums, row_sum
 
 FILE_NAME = "consumers.sqlite"
 _CONSUMER = "name, stream, kind, next, delivered, retries, missed, attempt, retry_us, error, is_active"

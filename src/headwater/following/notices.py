@@ -18,9 +18,9 @@ from headwater.core.batch import Column, Frame, Text, single
 from headwater.core.crashpoints import crashpoint
 from headwater.core.errors import CorruptData, EventsDropped, Fatal, WrongState
 from headwater.core.schema import CONTROL, DEAD, FieldSpec, Kind, Schema
-from headwater.following.database import Database
 from headwater.following.page import Page, weights, without_rows
-from headwater.following.sums import SummedTable, add_sums, row_sum
+from headwater.store.database import Database
+from headwater.store.sums import SummedTable, add_sums, row_sum
 
 FILE_NAME = "notices.sqlite"
 VERSIONS, PLANS, INCIDENTS, FEATURES = "_versions", "_plans", "_incidents", "_features"

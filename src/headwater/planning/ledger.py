@@ -6,16 +6,25 @@ later: at each decision point that it serves through, a row of kind "gain" says 
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from headwater.core.errors import CorruptData, WrongState
+import structlog
 
-FORMAT = 2
+from headwater.core.errors import DiskFull, WrongState
+from headwater.store.database import Database
+from headwater.store.sums import SummedTable, add_sums, row_sum
+
 FILE_NAME = "ledger.sqlite"
-_SCHEMA = """
+_log = structlog.stdlib.get_logger("headwater.planning")
+_GUARDS = (
+    "CREATE TRIGGER jobs_are_not_changed BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+    "CREATE TRIGGER jobs_are_not_deleted BEFORE DELETE ON jobs BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END",
+)
+_INDEX = "CREATE INDEX jobs_by_model ON jobs (model, kind, at_ms)"  # knows how many rows there are: `check` compares
+_SCHEMA = (
+    """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
     at_ms INTEGER NOT NULL,
@@ -24,20 +33,15 @@ CREATE TABLE jobs (
     estimate_core_s REAL NOT NULL,
     core_s REAL NOT NULL CHECK (core_s >= 0),
     outcome TEXT NOT NULL,
-    why TEXT NOT NULL
-) STRICT;
-CREATE TRIGGER jobs_are_not_changed BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER jobs_are_not_deleted BEFORE DELETE ON jobs BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-_STEPS = {
-    0: _SCHEMA,
-    1: """
-ALTER TABLE jobs ADD COLUMN model TEXT NOT NULL DEFAULT '';
-ALTER TABLE jobs ADD COLUMN method TEXT NOT NULL DEFAULT '';
-ALTER TABLE jobs ADD COLUMN gained_loss REAL NOT NULL DEFAULT 0;
-""",
-}
-"""Format -> what makes the next one of it."""
+    why TEXT NOT NULL,
+    model TEXT NOT NULL,
+    method TEXT NOT NULL,
+    gained_loss REAL NOT NULL,
+    sum INTEGER NOT NULL
+) STRICT""",
+    _INDEX,
+    *_GUARDS,
+)
 _DAY_MS = 86_400_000
 _PER_DAY = f"""
 SELECT model, at_ms / {_DAY_MS} AS day, method, SUM(kind <> 'gain'), SUM(CASE WHEN kind = 'gain' THEN 0 ELSE rows END),
@@ -45,6 +49,8 @@ SELECT model, at_ms / {_DAY_MS} AS day, method, SUM(kind <> 'gain'), SUM(CASE WH
        SUM(outcome = 'served'), SUM(outcome IN ('failed', 'stopped', 'rejected', 'lost'))
 FROM jobs WHERE ?1 IS NULL OR model = ?1 GROUP BY model, day, method ORDER BY model, day, method
 """  # noqa: S608 - a number of our own
+_MODEL = "WHERE ?1 IS NULL OR model = ?1"
+_SINCE = "WHERE ?1 IS NULL OR at_ms >= ?1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,17 @@ class Job:
     gained_loss: float = 0.0
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Job))
+_COLUMNS = ", ".join(["seq", *(field.name for field in fields(Job))])
+_UPGRADES = (
+    (
+        "ALTER TABLE jobs ADD COLUMN model TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN method TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN gained_loss REAL NOT NULL DEFAULT 0",
+    ),
+    ("DROP TRIGGER IF EXISTS jobs_are_not_changed", *add_sums("jobs", _COLUMNS), _INDEX, _GUARDS[0]),
+)
+FORMAT = len(_UPGRADES) + 1
+_READABLE = 2  # the oldest format that can be read as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +129,8 @@ class Ledger:
         read_only: Open what is there and write nothing.
 
     Raises:
-        WrongState: Nothing is there to be read.
-        CorruptData: The file is no ledger, or of a newer Headwater.
+        WrongState: Nothing is there to be read, or the file is of a newer Headwater.
+        CorruptData: It is no ledger; later: a row is not what was written.
 
     >>> with Ledger() as ledger:
     ...     ledger.append(Job(0, "fit", 1000, 0.5, 0.4, "served", "first model"))
@@ -123,52 +139,50 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
-        self._where = str(path or "memory")
         if read_only and (path is None or not path.exists()):
             raise WrongState(
-                "there is no ledger here", where=self._where,
+                "there is no ledger here", where=str(path or "memory"),
                 next_step="Check --state; one is kept by an app with a model that has learner=hw.Fast(...).",
             )  # fmt: skip
-        if path is None:
-            self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        else:
-            mode = "ro" if read_only else "rwc"
-            self._db = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
-            )
+        self._db = Database(path, _SCHEMA, _UPGRADES, functions={"row_sum": row_sum}, read_only=read_only)
+        self._waiting: list[Job] = []
+        self._jobs = SummedTable(self._db, "jobs", _COLUMNS, "seq", since=FORMAT)
         try:
-            found = self._prepare(read_only=read_only)
-        except sqlite3.DatabaseError as error:
+            self._check(path)
+        except BaseException:
             self._db.close()
-            raise CorruptData("this is no ledger", where=self._where, got=str(error), next_step="Name another file.") from error
-        if found != FORMAT:
-            self._db.close()
-            raise CorruptData("the ledger has another format", where=self._where, expected=str(FORMAT), got=str(found))
+            raise
 
-    def _prepare(self, *, read_only: bool) -> int:
-        """Make or migrate; the format that there is then."""
-        if not read_only and self._where != "memory":
-            self._db.execute("PRAGMA journal_mode = WAL")
-        (found,) = self._db.execute("PRAGMA user_version").fetchone()
-        while found in _STEPS and not read_only:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_STEPS[found]} PRAGMA user_version = {found + 1}; COMMIT;")
-            found += 1
-        return int(found)
+    def _check(self, path: Path | None) -> None:
+        if self._db.format < _READABLE:
+            raise WrongState(
+                "this ledger has an older format", where=str(path), expected=f"format {_READABLE} to {FORMAT}",
+                got=f"format {self._db.format}", next_step="Start `headwater run` once: it brings the file up to date.",
+            )  # fmt: skip
+        self._db.check()
 
     def append(self, job: Job) -> None:
-        """Add a job that has ended."""
-        values = astuple(job)
-        holes = ", ".join("?" * len(values))
-        self._db.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({holes})", values)  # noqa: S608 - names of our own
+        """Add a job that has ended. Where the disk has no room, it waits for the next one."""
+        self._waiting.append(job)
+        try:
+            with self._db.writing():
+                ((last,),) = self._db.rows("SELECT coalesce(max(seq), 0) FROM jobs")
+                for seq, waiting in enumerate(self._waiting, last + 1):
+                    self._jobs.add((seq, *astuple(waiting)))
+        except DiskFull as error:
+            _log.warning("the ledger waits for room on the disk", rows=len(self._waiting), error=str(error))
+            return
+        self._waiting.clear()
 
     def jobs(self, kind: str | None = None, model: str | None = None) -> list[Job]:
         """All jobs, or those of one kind or model, oldest first."""
-        chosen = f"SELECT {_COLUMNS} FROM jobs WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR model = ?2) ORDER BY seq"  # noqa: S608
-        return [Job(*row) for row in self._db.execute(chosen, (kind, model))]
+        chosen = "WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR model = ?2) ORDER BY seq"
+        return [Job(*row[1:]) for row in self._jobs.each(chosen, (kind, model))]
 
     def days(self, model: str | None = None) -> list[Day]:
         """Costs and gains by model, day and method."""
-        return [Day(*row) for row in self._db.execute(_PER_DAY, (model,))]
+        self._jobs.compare(_MODEL, (model,))
+        return [Day(*row) for row in self._db.rows(_PER_DAY, (model,))]
 
     def spent(self, since_ms: int | None = None) -> float:
         """Core-seconds of all jobs that began at or after a time."""
@@ -179,8 +193,8 @@ class Ledger:
         return self._sum("gained_loss", since_ms)
 
     def _sum(self, column: str, since_ms: int | None) -> float:
-        query = f"SELECT coalesce(sum({column}), 0) FROM jobs WHERE ?1 IS NULL OR at_ms >= ?1"  # noqa: S608
-        (total,) = self._db.execute(query, (since_ms,)).fetchone()
+        self._jobs.compare(_SINCE, (since_ms,))
+        ((total,),) = self._db.rows(f"SELECT coalesce(sum({column}), 0) FROM jobs {_SINCE}", (since_ms,))  # noqa: S608
         return float(total)
 
     def close(self) -> None:

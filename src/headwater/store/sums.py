@@ -14,11 +14,9 @@ from typing import Any
 import msgspec
 
 from headwater.core.errors import CorruptData
-from headwater.following.database import Database
 from headwater.log.checksum import xxh64
+from headwater.store.database import Database
 
-SUMMED_FORMAT = 2
-"""The format from which on a file has checksums."""
 _encode = msgspec.msgpack.Encoder().encode  # says where a value ends and which type it has
 
 
@@ -40,11 +38,12 @@ class SummedTable:
         name: Of the table.
         columns: All columns but the last, as the checksum takes them; the first two name a row.
         unique: The columns by which a row is known as one that is there already.
+        since: The format of the file from which on it has checksums.
     """
 
-    def __init__(self, db: Database, name: str, columns: str, unique: str) -> None:
+    def __init__(self, db: Database, name: str, columns: str, unique: str, *, since: int = 2) -> None:
         self._db, self._name, self._columns = db, name, columns
-        self._summed = f"{columns}, sum" if db.format >= SUMMED_FORMAT else columns
+        self._summed = f"{columns}, sum" if db.format >= since else columns
         holes = ", ".join("?" * (columns.count(",") + 2))
         self._insert = f"INSERT INTO {name} VALUES ({holes}) ON CONFLICT ({unique}) DO NOTHING"  # noqa: S608 - our own words
 
@@ -60,6 +59,15 @@ class SummedTable:
         """
         found = self._db.rows(f"SELECT {self._summed} FROM {self._name} {where}", values)  # noqa: S608 - our own words
         return iter(found) if self._summed is self._columns else map(self._compared, found)
+
+    def compare(self, where: str, values: Sequence[object] = ()) -> None:
+        """Compare the rows that a clause picks, for a query that puts them together.
+
+        Raises:
+            CorruptData: One of them is not what was written.
+        """
+        for _ in self.each(where, values):
+            pass
 
     def _compared(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         *values, expected = row
