@@ -56,9 +56,13 @@ def test_the_pace_is_measured_and_decides(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_few_are_always_let_in_however_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
     lane = Lane(FEW)
     work(lane, monkeypatch, n=2, seconds=10.0, size=100)
-    with lane.inside() as one:
+    with lane.inside() as one, lane.inside() as two:
         one.begin(20.0)
-        lane.look(20.0)
+        lane.look(20.0)  # which would raise
+        two.begin(20.0)
+        with pytest.raises(Problem) as refused:
+            lane.look(20.0)
+    assert refused.value.status == 429
 
 
 def test_a_request_alone_is_a_first_guess_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:

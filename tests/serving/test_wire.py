@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headwater.serving.gateway import Gateway
+from headwater.serving.wire import BoundedProtocol
 
 from .conftest import ROW, FakeAnswerer, Site, start
 
@@ -130,3 +131,19 @@ def test_an_error_within_is_a_problem_not_a_closed_connection(counted: Site, mon
     said = talk(counted, request() + request(), n=2)
     assert [status for status, _, _ in said] == [500, 500]
     assert b"division" not in said[0][2]
+
+
+@pytest.mark.parametrize("callback", ["on_url", "on_header", "on_headers_complete", "on_body"])
+@pytest.mark.parametrize(("error", "status"), [(MemoryError(), b"503"), (ValueError("no such thing"), b"400")])
+def test_no_memory_for_a_request_is_not_the_callers_fault(counted, monkeypatch, callback, error, status) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(BoundedProtocol, callback, fail)
+    with socket.create_connection((counted.running.host, counted.running.port), timeout=5) as connection:
+        connection.sendall(request())
+        answer = connection.makefile("rb").read()  # and the connection is closed
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert (b"retry-after: 5\r\n" in answer) == (status == b"503")
+    monkeypatch.undo()
+    assert talk(counted, request())[0][0] == 200
