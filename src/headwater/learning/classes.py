@@ -17,12 +17,14 @@ import numpy as np
 
 from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.errors import DeclarationError
+from headwater.learning.kernels import LEARNT
 from headwater.learning.linear import Linear, base_of
 from headwater.learning.softmax import MOST_WEIGHTS
 
 OTHER = "(other)"
 MOST_CLASSES = 200
 MOST_NAME_BYTES = 256  # of a class: a longer text is no name, and is refused
+_PUBLISHED, _UNSAVED = 1, 2  # bits of `dirty`, as in `HashedRows`
 BEYOND = 3  # of a line's counts: labels of classes beyond the declared number
 
 
@@ -128,8 +130,10 @@ class SoftmaxLine:
         self.twin_stats: Floats = np.zeros((n_twins, 4, n_numbers))
         self.twin_met: Ints = np.zeros((n_twins, k), np.int64)
         self.counts: Ints = np.zeros(4, np.int64)
-        self.dirty: Bytes = np.full(n, 2, np.uint8)  # a first checkpoint holds all rows; a view lacks those that are zero
-        self.twin_dirty: Bytes = np.full(n_twins * n, 2, np.uint8)
+        self.dirty: Bytes = np.full(
+            n, _UNSAVED, np.uint8
+        )  # a first checkpoint holds all rows; a view lacks those that are zero
+        self.twin_dirty: Bytes = np.full(n_twins * n, _UNSAVED, np.uint8)
 
     def open(self, xs: Floats, cs: Ints, scored: Ints, labelling: Ints) -> None:
         """A batch begins."""
@@ -144,13 +148,26 @@ class SoftmaxLine:
         """Give a twin the present weights."""
         n = self.dirty.size
         changed = (self.twins[twin] != self.weights).any(axis=1)
-        self.twin_dirty[twin * n : (twin + 1) * n][changed] = 2
+        self.twin_dirty[twin * n : (twin + 1) * n][changed] = _UNSAVED
         self.twins[twin], self.twin_stats[twin], self.twin_met[twin] = self.weights, self.stats, self.met
 
     @property
     def mark(self) -> int:
         """Another number where something was learnt or refused."""
         return int(self.counts.sum())
+
+    @property
+    def n_learnt(self) -> int:
+        return int(self.counts[LEARNT])
+
+    def touch(self, bits: int) -> None:
+        """See `HashedRows.touch`; other rows are published in one block."""
+        self.dirty[: self.base] |= bits & ~_PUBLISHED
+        self.dirty[self.base :] |= bits
+
+    def hashed(self, rows: Ints) -> Floats:
+        """float64[n, classes]: rows of the weights."""
+        return self.weights[rows]
 
     def published(self) -> Floats:
         """What a view shows of the line beside its hashed rows; see `Published`."""
@@ -193,7 +210,8 @@ class SoftmaxLine:
             if name != "names":
                 mine[...] = arrays[name]
         self.names = list(_names(arrays["names"].tobytes()))
-        self.dirty[:], self.twin_dirty[:] = 3, 2
+        self.twin_dirty[:] = _UNSAVED
+        self.touch(_PUBLISHED | _UNSAVED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

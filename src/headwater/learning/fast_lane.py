@@ -202,6 +202,10 @@ class FastLearner(FastAnswers):
         """With the labels learnt: after each block it is another one, and what was kept beside the one before is outdated."""
         return {**super().head(), "counts": self._counts}
 
+    def touch(self, bits: int) -> None:
+        """See `HashedRows.touch`."""
+        self.dirty |= np.uint8(bits)
+
     def hashed(self, slots: Ints) -> Floats:
         """float64[n, members]: rows of the hashed weights."""
         return np.ascontiguousarray(self._weights.sparse[:, slots].T)

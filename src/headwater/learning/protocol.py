@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from headwater.core.batch import Floats, Ints
+from headwater.core.batch import Bytes, Floats, Ints
 from headwater.core.errors import DeclarationError, Fatal
 
 Array = npt.NDArray[Any]
@@ -88,6 +88,27 @@ class LearnerSpec(Protocol):
 
     def start(self, numbers: tuple[str, ...], categories: tuple[str, ...]) -> BlockLearner:
         """A learner that has learnt nothing, for features of these names; equal each time."""
+
+
+class HashedRows(Protocol):
+    """Hashed weights that are published by row.
+
+    Attributes:
+        dirty: uint8[rows], flags of rows that have changed; bit 0 is for who publishes, bit 1 for who saves.
+        n_learnt: Labels learnt: before the first, all rows are zero.
+    """
+
+    @property
+    def dirty(self) -> Bytes: ...
+
+    @property
+    def n_learnt(self) -> int: ...
+
+    def touch(self, bits: int) -> None:
+        """Have every row published, or saved, anew."""
+
+    def hashed(self, rows: Ints) -> Floats:
+        """float64[n, width]: those rows."""
 
 
 def check_block(xs: Floats, ys: Floats, loss: str) -> None:

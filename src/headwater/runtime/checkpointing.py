@@ -15,7 +15,6 @@ from headwater.learning.fast_lane import Fast
 from headwater.learning.protocol import BlockLearner
 from headwater.runtime.fitter import EXAMPLES
 from headwater.runtime.fold import Effects, Fold
-from headwater.runtime.lane import LaneState
 from headwater.runtime.publishing import arrays_of
 from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedMeta
 
@@ -168,7 +167,7 @@ def restore(
 
 
 def _seals(fold: Fold, seal: Seal) -> dict[str, bytes]:
-    lanes = {name: model.learner for name, model in fold.models.items() if isinstance(model.learner, LaneState)}
+    lanes = {name: model.lane for name, model in fold.models.items() if model.lane is not None}
     states = {f"model.{name}.{part}": packed for name, lane in lanes.items() for part, packed in lane.states().items()}
     return {name: seal.of(name, packed) for name, packed in states.items()}
 

@@ -23,7 +23,7 @@ from headwater.log.control import ControlEvent, control_events
 from headwater.log.protocol import Chunk
 from headwater.runtime.classes_fold import fold_of
 from headwater.runtime.feature_rows import FeatureRows, feature_rows
-from headwater.runtime.lane import LaneState, Point
+from headwater.runtime.lane import Point
 from headwater.runtime.marks import ASK_REFIT, REFIT, Fitted, no_refits
 from headwater.runtime.model_fold import Due
 from headwater.runtime.stopping import RESUMED, STOPPED, Stop, Stopped, recipe_of, stop_of
@@ -114,15 +114,15 @@ class Fold:
     def foresee(self, stops: Mapping[str, Iterable[Stop]]) -> None:
         """What marks further on in the log tell of models that failed; see `stopping.stops_in`."""
         for name, found in stops.items():
-            learner = self.models[name].learner
-            if isinstance(learner, LaneState):
-                learner.stops.foresee(found)
+            lane = self.models[name].lane
+            if lane is not None:
+                lane.stops.foresee(found)
 
     def close(self) -> None:
         """End the processes of models that run apart."""
         for model in self.models.values():
-            if isinstance(model.learner, LaneState):
-                model.learner.close()
+            if model.lane is not None:
+                model.lane.close()
 
     def step(self, chunk: Chunk) -> Effects:
         """Fold one chunk, which must start at `seq`."""
@@ -167,7 +167,7 @@ class Fold:
             if model.bursts:
                 effects.bursts += model.bursts
                 model.bursts = []
-            if isinstance(model.learner, LaneState) and (failed := model.learner.stops.failed):
+            if model.lane is not None and (failed := model.lane.stops.failed):
                 effects.stopped += [Stopped(name, recipe_of(model.model), stop, reason) for stop, reason in failed]
                 failed.clear()
             if judged.size:
@@ -200,12 +200,12 @@ class Fold:
 
     def _stop_or_resume(self, mark: ControlEvent) -> None:
         model = self.models.get(str(mark.body.get("model")))
-        if model is None or not isinstance(model.learner, LaneState):
+        if model is None or model.lane is None:
             return  # of a model that this declaration does not have
         if mark.kind == RESUMED:
-            model.learner.stops.resume()
+            model.lane.stops.resume()
         elif (stop := stop_of(mark.body, model.model)) is not None:
-            model.learner.stops.told(stop)
+            model.lane.stops.told(stop)
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """Every array of the state, in canonical form and order: what `state_hash` covers."""

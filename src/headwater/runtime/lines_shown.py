@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.core.seals import Seal
-from headwater.learning.classes import SoftmaxLine
 from headwater.learning.protocol import Array
 from headwater.registry.artifact import encode
 from headwater.runtime.flags import PUBLISHED, taken
@@ -46,8 +45,8 @@ class LinesShown:
         line, puts = model.learner, Puts()
         if self._learnt.get(name) != line.mark:
             self._learnt[name] = line.mark
-            if isinstance(line, LaneState):
-                puts += self._lane(name, line)
+            if model.lane is not None:
+                puts += self._lane(name, model.lane)
                 puts.append((outcomes_key(name), model.no_change.tobytes()))
             else:
                 puts.append((weights_key(name), line.published().data))
@@ -67,22 +66,15 @@ class LinesShown:
 
 
 def _hashed_rows(number: int, model: ModelFold) -> Puts:
-    """The hashed rows that changed: all of them, at each publication, would be megabytes."""
-    line = model.learner
-    if isinstance(line, SoftmaxLine):
-        changed = taken(line.dirty, PUBLISHED)
-        return [(hashed_row_key(number, row), line.weights[row].tobytes()) for row in changed[changed >= line.base].tolist()]
-    if isinstance(line, LaneState) and line.fast is not None:
-        changed = taken(line.fast.dirty, PUBLISHED)
-        rows = line.fast.hashed(changed)
-        return [(hashed_row_key(number, slot), row.tobytes()) for slot, row in zip(changed.tolist(), rows, strict=True)]
-    return []
+    """The hashed rows that changed."""
+    if model.hashed is None:
+        return []
+    changed = taken(model.hashed.dirty, PUBLISHED)
+    rows = model.hashed.hashed(changed)
+    return [(hashed_row_key(number, at), row.tobytes()) for at, row in zip(changed.tolist(), rows, strict=True)]
 
 
 def mark_line(model: ModelFold, bits: int) -> None:
     """Have a line's hashed rows published, or saved, anew."""
-    line = model.learner
-    if isinstance(line, SoftmaxLine) and line.mark:
-        line.dirty[:] |= bits
-    elif isinstance(line, LaneState) and line.fast is not None and line.fast.n_learnt:
-        line.fast.dirty[:] |= bits
+    if model.hashed is not None and model.hashed.n_learnt:
+        model.hashed.touch(bits)

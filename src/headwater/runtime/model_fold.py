@@ -21,7 +21,7 @@ from headwater.features.engine import Bound
 from headwater.features.guard import Burst, GuardState
 from headwater.learning.classes import Softmax, SoftmaxLine
 from headwater.learning.linear import Linear, LinearState
-from headwater.learning.protocol import BlockLearner, n_memos
+from headwater.learning.protocol import BlockLearner, HashedRows, n_memos
 from headwater.learning.vectors import category_matrix, number_matrix
 from headwater.runtime.lane import LaneState, Point
 
@@ -73,7 +73,12 @@ class Rows:
 
 
 class ModelFold:
-    """State and step of one model; `classes_fold` has the one for a label that names a class."""
+    """State and step of one model; `classes_fold` has the one for a label that names a class.
+
+    Attributes:
+        learner: The model's line, and its twins.
+        lane: The same where it is in the event lane, else None.
+    """
 
     def __init__(self, app: App, model: Model, start: Callable[[], BlockLearner] | None = None) -> None:
         self.model = model
@@ -83,6 +88,7 @@ class ModelFold:
         self.n_numbers, self.n_categories = len(model.numbers), len(model.categories)
         self.n_experts, self.n_memos = len(model.experts), n_memos(model.learner)
         self.learner: LinearState | SoftmaxLine | LaneState = _started(model, start)
+        self.lane = self.learner if isinstance(self.learner, LaneState) else None
         self.metrics: Metrics | ClassMetrics
         self.metrics, self.no_change = self._judges()
         self.answered = Answered()
@@ -117,8 +123,8 @@ class ModelFold:
         done = np.zeros(1, np.int64)
         at = 0
         self.learner.open(rows.xs, rows.cs, scored, labelling)
-        if isinstance(self.learner, LaneState):
-            self.learner.stand(bound.seq, bound.time)
+        if self.lane is not None:
+            self.lane.stand(bound.seq, bound.time)
         while True:
             self._set_alarms()
             self.learner.look_ahead(at)
@@ -215,19 +221,26 @@ class ModelFold:
             report = self.report()["recent"] if not name else {}
             due.append(Due(self.model.name, name, seq, time_ms, rule.describe(), arrays, report))
 
+    @property
+    def hashed(self) -> HashedRows | None:
+        """The line's hashed weights where they are published by row: all of them, each time, would be megabytes."""
+        if isinstance(self.learner, SoftmaxLine):
+            return self.learner
+        return None if self.lane is None else self.lane.fast
+
     def refit(self, fitted: Mapping[str, Any]) -> None:
         """Exchange the slow part of the line, where it has one."""
-        if isinstance(self.learner, LaneState):
-            self.learner.exchange(fitted)
+        if self.lane is not None:
+            self.lane.exchange(fitted)
 
     def ask(self, seq: int, time_ms: int) -> None:
         """A person asks for a refit at a place in the log."""
-        if isinstance(self.learner, LaneState):
-            self.learner.ask(seq, time_ms)
+        if self.lane is not None:
+            self.lane.ask(seq, time_ms)
 
     def drain(self) -> tuple[list[Floats], list[Point]]:
         """Examples learnt and decision points since the last time; of a line with a slow part only."""
-        return self.learner.drain() if isinstance(self.learner, LaneState) else ([], [])
+        return ([], []) if self.lane is None else self.lane.drain()
 
     def report(self) -> dict[str, Any]:
         """Metrics of all experts, and what became of the questions."""
@@ -241,7 +254,7 @@ class ModelFold:
         }  # fmt: skip
         if self.model.learner.loss == "log":
             out["labels_by_score"] = self.answered.report()
-        if isinstance(self.learner, LaneState) and (stop := self.learner.stops).now is not None:
+        if self.lane is not None and (stop := self.lane.stops).now is not None:
             out["stopped"] = {"what": stop.now.what, "at": stop.now.at, "dropped": stop.n_dropped}
         if self.guard is not None:
             out["guard"] = self.guard.report()

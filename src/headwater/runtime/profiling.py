@@ -30,7 +30,6 @@ from headwater.log import open_log
 from headwater.log.protocol import EventLog
 from headwater.runtime.checkpointing import Checkpointer
 from headwater.runtime.fold import Fold
-from headwater.runtime.lane import LaneState
 from headwater.runtime.model_fold import ModelFold
 from headwater.runtime.publishing import Publisher
 from headwater.runtime.replay import Progress, ignore, merge, read_inputs
@@ -176,13 +175,13 @@ def _split(model: ModelFold, spent: float, seconds: dict[str, float]) -> None:
     if ys.size:
         asked, learnt = int(model.ints[p.SCORED]), int(model.learner.counts[0])
         lines, learner = 1 + len(model.model.twins), model.learner
-        if isinstance(learner, LaneState):
-            score = min(spent, _each(lambda: learner.scores(xs, cs), xs.shape[0]) * asked * lines)
+        if (lane := model.lane) is not None:
+            score = min(spent, _each(lambda: lane.scores(xs, cs), xs.shape[0]) * asked * lines)
             learn = spent - score  # judging is a thousandth of it
         elif isinstance(learner, SoftmaxLine):
             score = min(spent, _score_classes_s(learner, xs, cs) * asked * lines)
             learn = spent - score  # as well
-        else:
+        elif isinstance(learner, LinearState):
             each = _score_s(learner, xs, cs)
             score = min(spent, each * asked * lines)
             learn = min(spent - score, max(0.0, _learn_s(learner, xs, cs, ys) - each) * learnt)
