@@ -116,6 +116,52 @@ def test_what_was_trimmed_is_not_missing(folder):
         assert [row[0] for row in rows(notices, PLANS, N // 2 - 5)] == list(range(N // 2 - 5, N // 2))
 
 
+def test_notices_that_the_state_knows_of_are_missed(folder):
+    with closing(Notices(folder)) as notices:
+        before = notices.ends()
+        shutil.copy(folder / NOTICES, folder / "older")
+        notices.append(PLANS, "late@1000", 0, {})
+        known = notices.ends()
+        assert known["ends"] == {**before["ends"], PLANS: N // 2 + 1}
+    with closing(Notices(folder)) as notices:
+        notices.check(known)
+        notices.check(before)
+    (folder / "older").replace(folder / NOTICES)
+    with closing(Notices(folder)) as notices, pytest.raises(CorruptData, match=r"_plans: notices are missing.*21; got 20"):
+        notices.check(known)
+    (folder / NOTICES).unlink()  # moved away
+    with closing(Notices(folder)) as notices:
+        notices.check(known)
+
+
+def test_any_flipped_bit_of_a_journal_is_named_or_has_no_effect(tmp_path):
+    """After a kill the newest notices are in the journal only, and SQLite drops what is behind a damaged frame of it."""
+    (place := tmp_path / "place").mkdir()
+    files, random, n_named = (NOTICES, f"{NOTICES}-wal"), Random(5), 0
+    with closing(Notices(place)) as notices:
+        for i in range(20):
+            notices.append(PLANS, f"late@{i}", i, {"seq": i})
+        wanted, known = rows(notices, PLANS), notices.ends()
+        left = {name: (place / name).read_bytes() for name in files}
+    whole = left[files[1]]
+    for _ in range(FLIPS):
+        content, at = bytearray(whole), random.randrange(len(whole))
+        content[at] ^= 1 << random.randrange(8)
+        shutil.rmtree(place)
+        place.mkdir()
+        (place / files[0]).write_bytes(left[files[0]])
+        (place / files[1]).write_bytes(content)
+        found = wanted
+        try:
+            with closing(Notices(place)) as notices:
+                notices.check(known)
+                found = rows(notices, PLANS)
+        except CorruptData as error:
+            n_named += NOTICES in str(error) and bool(error.next_step)
+        assert found == wanted, at
+    assert n_named > FLIPS / 2
+
+
 @pytest.mark.parametrize(
     ("altered", "look"),
     [

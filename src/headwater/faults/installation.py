@@ -39,9 +39,10 @@ class Answer(NamedTuple):
     content: dict[str, Any]
 
 
-def settings_of(place: Path) -> Settings:
+def settings_of(place: Path, *, tells: bool = False) -> Settings:
     """The settings of an installation in a folder; it saves when it is told to, or on virtual time."""
-    return Settings.model_validate({"state_dir": place / "state", "learner": {"idle_after": None, "checkpoint_every_s": 10.0}})
+    learner = {"idle_after": None, "checkpoint_every_s": 10.0, "tell_features": tells}
+    return Settings.model_validate({"state_dir": place / "state", "learner": learner})
 
 
 class Installation:
@@ -51,6 +52,7 @@ class Installation:
         app: The app.
         place: Where its state directory is, or will be.
         clock: Stamps and measures; None starts one at the time of the shop.
+        tells: Whether it tells the features of each question.
 
     Attributes:
         settings: Its settings.
@@ -59,8 +61,8 @@ class Installation:
         clock: Its clock.
     """
 
-    def __init__(self, app: App, place: Path, clock: VirtualClock | None = None) -> None:
-        self.app, self.settings = app, settings_of(place)
+    def __init__(self, app: App, place: Path, clock: VirtualClock | None = None, *, tells: bool = False) -> None:
+        self.app, self.settings = app, settings_of(place, tells=tells)
         self.clock = clock or VirtualClock(NOW_US)
         with ExitStack() as held:
             self.log = held.enter_context(closing(open_log(self.settings.log_url, clock=self.clock)))

@@ -44,7 +44,9 @@ _KINDS = {
     "notices": f"state/{FOLLOWING}/{NOTICES}", "consumers": f"state/{FOLLOWING}/{CONSUMERS}", "app": f"state/{APP_FILE}",
     "declaration": f"state/{STATE}/declaration.json", "history": f"{_HISTORY}/*/*.parquet",
 }  # fmt: skip
-_YESTERDAY = {"log": "state/log/data.mdb", "state": f"state/{STATE}/data.mdb"}
+_YESTERDAY = {
+    "log": "state/log/data.mdb", "state": f"state/{STATE}/data.mdb", "notices": f"state/{FOLLOWING}/{NOTICES}",
+}  # fmt: skip
 
 Files = dict[str, bytes]
 
@@ -139,7 +141,7 @@ def _live(place: Path, stop: int) -> bytes:
     state = settings.state_dir
     state.mkdir(exist_ok=True)
     claim_state(state, app)
-    with Installation(app, place) as there:
+    with Installation(app, place, tells=True) as there:
         for lines in requests(_RECIPE)[:stop]:
             there.send(lines)  # what was sent before is known already
             there.learn()
@@ -173,7 +175,7 @@ def _consequences(folder: Path, wanted: Telling) -> list[str]:
     try:
         claim_state(settings.state_dir, app)
         remembered(settings.state_dir / STATE)
-        with Installation(app, folder) as there:
+        with Installation(app, folder, tells=True) as there:
             there.learn()
             there.deliver()
         with closing(Catalog(settings.registry_dir)) as catalog:

@@ -210,6 +210,11 @@ VARIANTS: tuple[Variant, ...] = (
         ("F5",),
     ),
     Variant(
+        "nobody looks whether notices are missing", "headwater.runtime.learner",
+        (("self._notices.check(self._store.extra().get(TOLD))", "self._notices.check()"),),
+        ("F5",), 200,
+    ),
+    Variant(
         "a version's file is not compared with its hash", "headwater.registry.artifact",
         (("if (found := hashlib.sha256(data).hexdigest()) != sha256:", "if not (found := hashlib.sha256(data).hexdigest()):"),),
         ("F5",),

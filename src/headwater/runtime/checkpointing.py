@@ -11,6 +11,7 @@ from headwater.app import App
 from headwater.core.batch import Floats
 from headwater.core.errors import DiskFull
 from headwater.core.seals import Seal
+from headwater.following.notices import Ends
 from headwater.learning.fast_lane import Fast
 from headwater.learning.protocol import BlockLearner
 from headwater.runtime.fitter import EXAMPLES
@@ -21,7 +22,7 @@ from headwater.store.checkpoint import FORMAT, Checkpoints, Differ, Save, SavedM
 _GATHER_BYTES = 4 << 20  # copying as much takes some milliseconds
 JUDGED, LATE = "judged", "late"
 _TRIM_EXAMPLES_EVERY = 100  # saves
-SEALS = "seals"
+SEALS, TOLD = "seals", "told"
 _TRIM_EVERY, _KEEP_SAVES = 1_000, 100_000  # judged rows and late places of that many saves are kept: a day and more
 
 
@@ -32,6 +33,9 @@ class Checkpointer:
         fold: What is saved.
         store: Where.
         seal: Goes on the states of learners in the event lane; None: nobody but this process reads them.
+
+    Attributes:
+        told: Says what has been told by now, which is saved too: it must be there when the state is read again.
     """
 
     def __init__(self, fold: Fold, store: Checkpoints, seal: Seal | None = None) -> None:
@@ -43,6 +47,7 @@ class Checkpointer:
         self._last: Save | None = None
         self._n_saves = 0
         self.seq = fold.seq
+        self.told: Callable[[], Ends] | None = None
 
     def gather(self, effects: Effects) -> None:
         """Keep a step's effects for the next save."""
@@ -63,6 +68,8 @@ class Checkpointer:
             return False
         fold = self._fold
         extra: dict[str, Any] = {"sources": fold.watermarks.sources}
+        if self.told is not None:
+            extra[TOLD] = self.told()
         if self._seal is not None:
             extra[SEALS] = _seals(fold, self._seal)
         meta = SavedMeta(FORMAT, fold.app.fingerprint(), fold.seq, {}, extra)

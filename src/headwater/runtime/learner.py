@@ -26,7 +26,7 @@ from headwater.log.protocol import Chunk, EventLog
 from headwater.log.wake import Doorbell, ring
 from headwater.registry.catalog import Catalog
 from headwater.runtime.changes import remember
-from headwater.runtime.checkpointing import Checkpointer, restore
+from headwater.runtime.checkpointing import TOLD, Checkpointer, restore
 from headwater.runtime.failures import Failures
 from headwater.runtime.idleness import Idleness
 from headwater.runtime.incidents import incidents
@@ -126,7 +126,8 @@ class Learner:
         self._n_versions = len(registered)
         following = settings.state_dir / FOLLOWING
         self._notices, self._cursors = Notices(following), Cursors(following)
-        self._notices.check()
+        self._notices.check(self._store.extra().get(TOLD))
+        self._checkpointer.told = self._notices.ends
         # Those of an installation that is older than notices, and those that a crash came before.
         self._notices.append_all(VERSIONS, map(notice, sorted(registered, key=lambda version: version.seq)))
         self._unregistered: list[Due] = []

@@ -308,6 +308,12 @@ class Checkpoints:
             meta = _meta(txn)
         return meta.seq if meta else 0
 
+    def extra(self) -> dict[str, Any]:
+        """What was saved beside the arrays; empty before the first save."""
+        with self._begin() as txn:
+            meta = _meta(txn)
+        return meta.extra if meta else {}
+
     def close(self) -> None:
         self._is_closed = True
         self.wait()

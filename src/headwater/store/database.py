@@ -6,6 +6,7 @@ are few, queried by name, and looked at by people.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,8 +78,12 @@ class Database:
             steps = [schema] if found == 0 else upgrades[found - 1 :]
             for statement in (one for step in steps for one in step):
                 db.execute(statement)
+            if found == 0:
+                db.execute(f"PRAGMA application_id = {secrets.randbits(31)}")
             db.execute(f"PRAGMA user_version = {newest}")
             crashpoint("database.upgrading")
+        if found == 0:  # whose file it is must not hang on its journal
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _check_format(self, newest: int) -> None:
         ((self.format,),) = self.rows("PRAGMA user_version")
@@ -87,6 +92,12 @@ class Database:
                 "this file has another format", where=self.where, expected=f"format {newest}", got=f"format {self.format}",
                 next_step="Use the Headwater that wrote it, or a newer one; nothing was changed.",
             )  # fmt: skip
+
+    @property
+    def id(self) -> int:
+        """Tells one file from another that was made in its place; 0 where it is older than such numbers."""
+        ((found,),) = self.rows("PRAGMA application_id")
+        return int(found)
 
     @property
     def where(self) -> str:
