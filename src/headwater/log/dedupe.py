@@ -92,7 +92,8 @@ def _rehash(old: Slots, floor: np.uint64, end: np.uint64, new: Slots) -> int:
         at = old[i, 0] & mask
         while new[at, 3] != _EMPTY:
             at = (at + _ONE) & mask
-        new[at] = old[i]
+        for k in range(4):  # a slice would be compiled for seconds: numba spells out its error of shapes
+            new[at, k] = old[i, k]
         n_moved += 1
     return n_moved
 

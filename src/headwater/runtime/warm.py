@@ -12,13 +12,18 @@ from headwater.core.compiled import cache_folder
 from headwater.core.event import Event, Field
 from headwater.core.schema import Kind, Schema
 from headwater.evaluation.labels import label
+from headwater.evaluation.pending import Pending
+from headwater.evaluation.prequential import N_INTS, SCORES
 from headwater.features.aggregates import category, mean
 from headwater.learning.boosted import flatten
 from headwater.learning.fast_lane import Fast
 from headwater.learning.forest import margins_of
 from headwater.learning.linear import Linear
+from headwater.log.checksum import xxh64
+from headwater.log.dedupe import DedupeIndex
 from headwater.runtime.local import LocalRun
 
+_MANY = 1 << 13  # ids: more than an index begins with
 _SAMPLE = {Kind.FLOAT: 1.0, Kind.INT: 1, Kind.BOOL: True, Kind.STR: "a"}
 
 
@@ -30,6 +35,7 @@ def is_compiled() -> bool:
 def warm(app: App) -> float:
     """Send a few invented events of every stream through a run of their own, and ask; returns seconds."""
     began = time.perf_counter()
+    _many()
     run = LocalRun(app)
     for schema in app.streams.values():
         run.log.append(single(schema, _frame(schema, 3), np.arange(3, dtype=np.int64), Text.of(["1", "2", "3"])))
@@ -40,6 +46,13 @@ def warm(app: App) -> float:
         if isinstance(model.learner, Fast):
             _learn_fast(model, model.learner)
     return time.perf_counter() - began
+
+
+def _many() -> None:
+    """What a log on disk needs, and what a few events do not reach: tables that grow."""
+    xxh64(bytes(64))
+    DedupeIndex().reserve(_MANY, 0)
+    Pending(SCORES, np.zeros(N_INTS, np.int64)).restore(np.zeros(0, np.uint64), np.zeros(0))
 
 
 def _learn_fast(model: Model, spec: Fast) -> None:
