@@ -49,8 +49,9 @@ class Watchdog:
         asked, heard_s = self._gateway().process, time.monotonic()
         while not self._stopping.wait(pause_s):
             child = self._gateway()
-            is_another = child.process is not asked or not child.ready.is_set() or child.is_leaving
-            if is_another or lives(str(child.facts["host"]), int(child.facts["port"]), pause_s):
+            is_new = child.process is not asked or not child.ready.is_set()
+            has_ended = child.is_leaving or (asked is not None and asked.poll() is not None)
+            if is_new or has_ended or lives(str(child.facts["host"]), int(child.facts["port"]), pause_s):
                 asked, heard_s = child.process, time.monotonic()
             elif time.monotonic() - heard_s >= self._patience_s and not self._stopping.is_set():
                 self._say(child.role, f"has answered nobody for {self._patience_s:g} s: it is ended")
