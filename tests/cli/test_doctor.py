@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -11,10 +13,15 @@ import pytest
 from headwater.cli import main
 from headwater.core.batch import Text, frame, single
 from headwater.core.schema import FieldSpec, Kind, Schema
+from headwater.faults.installation import Installation
+from headwater.faults.world import Recipe, requests, shop
 from headwater.following import Cursors, Parked
 from headwater.log import open_log
+from headwater.planning.ledger import Job, Ledger
 from headwater.runtime.config import load
 from headwater.runtime.doctor import examine
+from headwater.runtime.places import FOLLOWING, PLANNING, STATE
+from headwater.store.checkpoint import Checkpoints
 
 SCHEMA = Schema("order", (FieldSpec("order_id", Kind.STR),), key="order_id")
 
@@ -91,6 +98,53 @@ def test_a_nearly_full_disk_fails(doctor, state, monkeypatch):
 
 def test_the_table_for_a_person(done, state):
     assert "every file has its hash" in done("doctor", "--state", state)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A state directory in which something was learnt, told and spent."""
+    place = tmp_path_factory.mktemp("installed")
+    with Installation(shop(), place, tells=True) as there:
+        for lines in requests(Recipe(3, orders=60)):
+            there.send(lines)
+        there.learn()
+    (place / "state" / PLANNING).mkdir()
+    with Ledger(place / "state" / PLANNING / "ledger.sqlite") as ledger:
+        ledger.append(Job(0, "fit", 1000, 0.5, 0.4, "served", "first model"))
+    return place / "state"
+
+
+def test_what_was_learnt_told_and_spent_is_read(doctor, installed):
+    found = doctor(installed)
+    assert {f["level"] for name, f in found.items() if name != "disk"} == {"ok"}
+    assert "every checksum holds" in found["state"]["finding"]
+    assert found["ledger"]["finding"].startswith("1 jobs")
+    assert int(found["notices"]["finding"].split()[0]) > 50
+
+
+def test_a_bit_of_the_state_is_missed(doctor, installed, tmp_path):
+    state = shutil.copytree(installed, tmp_path / "state")
+    with closing(Checkpoints(state / STATE, readonly=True)) as store:
+        loaded = store.load(store.verify().app)
+    weights = next(array for name, array in loaded[1].items() if name.endswith(".panes") and array.any()).tobytes()
+    file = state / STATE / "data.mdb"
+    content = bytearray(file.read_bytes())
+    content[content.index(weights) + 5] ^= 4
+    file.write_bytes(content)
+    found = doctor(state, code=1)
+    assert found["state"]["level"] == "fail"
+    assert found["state"]["next_step"]
+
+
+def test_notices_of_an_older_copy_and_a_job_that_was_altered_fail(doctor, installed, tmp_path):
+    state = shutil.copytree(installed, tmp_path / "state")
+    with closing(sqlite3.connect(state / FOLLOWING / "notices.sqlite")) as db, db:
+        db.execute("DELETE FROM notices WHERE stream = '_features' AND seq > 20")
+    with closing(sqlite3.connect(state / PLANNING / "ledger.sqlite")) as db, db:
+        db.executescript("DROP TRIGGER jobs_are_not_changed; UPDATE jobs SET core_s = 0")
+    found = doctor(state, code=1)
+    assert "notices are missing" in found["notices"]["finding"]
+    assert "a row was altered" in found["ledger"]["finding"]
 
 
 def test_consumers_that_do_not_get_on_are_named(tmp_path):

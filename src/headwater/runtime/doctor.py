@@ -12,9 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from headwater.core.errors import HeadwaterError, WrongState
 from headwater.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from headwater.following.notices import Ends
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 LIBRARIES = ("numpy", "numba", "pyarrow", "msgspec", "lmdb", "safetensors", "uvicorn")
@@ -126,6 +130,31 @@ def _registry(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARN, "registry", f"{len(strangers)} files that no version names", "Left by a crash; they do no harm.")
 
 
+def _state(settings: Settings) -> Iterator[Finding]:
+    from headwater.runtime.places import STATE  # noqa: PLC0415
+    from headwater.store.checkpoint import Checkpoints  # noqa: PLC0415 - as above
+
+    if not (settings.state_dir / STATE / "data.mdb").exists():
+        return
+    store = Checkpoints(settings.state_dir / STATE, readonly=True)
+    try:
+        meta = store.verify()
+    finally:
+        store.close()
+    if meta is not None:
+        yield Finding(OK, "state", f"saved at seq {meta.seq}, every checksum holds")
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    from headwater.planning.ledger import FILE_NAME, Ledger  # noqa: PLC0415 - as above
+    from headwater.runtime.places import PLANNING  # noqa: PLC0415
+
+    file = settings.state_dir / PLANNING / FILE_NAME
+    if file.exists():
+        with Ledger(file, read_only=True) as ledger:
+            yield Finding(OK, "ledger", f"{len(ledger.jobs())} jobs, every checksum holds")
+
+
 def _consumers(settings: Settings) -> Iterator[Finding]:
     from headwater.following import Cursors  # noqa: PLC0415 - as above
     from headwater.runtime.places import FOLLOWING  # noqa: PLC0415
@@ -159,7 +188,7 @@ def _notices(settings: Settings) -> Iterator[Finding]:
         return
     notices, n = Notices(folder, read_only=True), 0
     try:
-        notices.check()
+        notices.check(_told(settings))
         for stream in map(notices.stream, notices.names()):
             at, end = stream.bounds()
             while at < end:
@@ -168,6 +197,21 @@ def _notices(settings: Settings) -> Iterator[Finding]:
     finally:
         notices.close()
     yield Finding(OK, "notices", f"{n} notices, every checksum holds")
+
+
+def _told(settings: Settings) -> Ends | None:
+    """The notices that the saved state knows of."""
+    from headwater.runtime.checkpointing import TOLD  # noqa: PLC0415 - as above
+    from headwater.runtime.places import STATE  # noqa: PLC0415
+    from headwater.store.checkpoint import Checkpoints  # noqa: PLC0415
+
+    if not (settings.state_dir / STATE / "data.mdb").exists():
+        return None
+    store = Checkpoints(settings.state_dir / STATE, readonly=True)
+    try:
+        return store.extra().get(TOLD)
+    finally:
+        store.close()
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -195,5 +239,5 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _python, _libraries, _state_directory, _log, _registry, _consumers, _notices, _disk, _port,
+    _python, _libraries, _state_directory, _log, _state, _registry, _consumers, _notices, _ledger, _disk, _port,
 )  # fmt: skip

@@ -183,10 +183,31 @@ class Checkpoints:
             if meta is None:
                 return None
             _check(meta, app)
-            arrays = {name: self._array(txn, name, spec) for name, spec in meta.arrays.items()}
-            for name, layers in _layers(txn).items():
-                arrays[name] = deltas.load(txn, self._blocks, layers, name)
-            return meta, arrays
+            return meta, self._arrays(txn, meta)
+
+    def verify(self) -> SavedMeta | None:
+        """Read all that was saved, whatever app it is of; its description, or None in a fresh directory.
+
+        Raises:
+            WrongState: It is of a newer format.
+            CorruptData: See `load`.
+        """
+        with self._begin() as txn:
+            meta = _meta(txn)
+            if meta is None:
+                return None
+            _check(meta, meta.app)
+            self._arrays(txn, meta)
+            for key, value in txn.cursor().iternext():
+                if b"\0" in key:  # a row of the outbox
+                    unsealed(key, value, f"state, a row of {key.partition(bytes(1))[0].decode(errors='replace')}")
+            return meta
+
+    def _arrays(self, txn: lmdb.Transaction, meta: SavedMeta) -> dict[str, Array]:
+        arrays = {name: self._array(txn, name, spec) for name, spec in meta.arrays.items()}
+        for name, layers in _layers(txn).items():
+            arrays[name] = deltas.load(txn, self._blocks, layers, name)
+        return arrays
 
     def _array(self, txn: lmdb.Transaction, name: str, spec: ArrayMeta) -> Array:
         whole = Layers(spec.dtype, spec.shape, spec.shape[0])
