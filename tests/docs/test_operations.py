@@ -76,7 +76,7 @@ def learnt(url):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the page's examples use curl")
 def test_the_examples_of_the_http_api_do_what_is_shown(installation):
     here = installation.url.removeprefix("http://")
-    now_and_then = {"next", "previous", "stopped", "keys.json"}  # where an app is changed, nothing runs, keys are made
+    now_and_then = {"next", "previous", "stopped", "keys.json", "planning"}  # an app is changed, nothing runs, keys, refits
     assert {path.name for path in installation.settings.state_dir.iterdir()} == documented_files() - now_and_then
     with module("operations") as space:
         shown = blocks(PAGE)

@@ -47,7 +47,7 @@ def test_a_key_opens_what_it_was_made_for_and_nothing_else_does(tmp_path: Path) 
     keys = KeyFile(tmp_path)
     _, text = keys.add("till", parse("ingest", where=""))
     _, all_ = keys.add("root", parse("admin", where=""))
-    ring = Keyring(keys.read())
+    ring = Keyring(keys.read(), keys.now())
     assert (ring.scopes(text), ring.scopes(all_)) == ({"ingest"}, EVERYTHING)
     hw, id_, secret = text.split("_")
     for wrong in ("", "hw", id_, secret, f"{hw}_{id_}_", f"{hw}_{id_}_{secret[:-1]}", f"{hw}_{id_}_{secret}a", f"{text}_",
@@ -70,6 +70,36 @@ def test_names_are_plain_and_one_key_at_a_time_has_one(tmp_path: Path) -> None:
     assert [key.revoked is None for key in keys.read()] == [False, True]
 
 
+def test_a_key_ends_by_itself_when_it_was_said_to(tmp_path: Path) -> None:
+    clock = VirtualClock(1_736_150_400_000_000)
+    keys = KeyFile(tmp_path, clock)
+    key, short = keys.add("auditor", parse("operate", where=""), lasts_ms=3_600_000)
+    _, long = keys.add("till", parse("ingest", where=""))
+    assert key.expires == "2025-01-06T09:00:00Z"
+    access = Access(keys, None, NOTHING, look_s=0.0)
+    headers = [f"Bearer {text}".encode() for text in (short, long)]
+    clock.advance(3599.0)
+    assert [access.scopes(header) for header in headers] == [{"operate"}, {"ingest"}]
+    clock.advance(1.0)
+    with pytest.raises(Problem):
+        access.scopes(headers[0])
+    assert access.scopes(headers[1]) == {"ingest"}
+    with pytest.raises(Fatal, match="no key of this name"):
+        keys.revoke("auditor")
+    assert keys.add("auditor", EVERYTHING)[0].expires is None
+
+
+def test_a_file_of_the_format_before_is_read(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path)
+    _, text = keys.add("till", EVERYTHING)
+    stored = json.loads((tmp_path / FILE_NAME).read_text())
+    del stored["keys"][0]["expires"]
+    (tmp_path / FILE_NAME).write_text(json.dumps({**stored, "format": 1}))
+    assert Keyring(keys.read(), keys.now()).scopes(text) == EVERYTHING
+    keys.add("web", EVERYTHING)
+    assert json.loads((tmp_path / FILE_NAME).read_text())["format"] == 2
+
+
 def test_a_damaged_or_open_file_of_keys_opens_nothing(tmp_path: Path) -> None:
     keys = KeyFile(tmp_path)
     _, text = keys.add("till", EVERYTHING)
@@ -79,7 +109,7 @@ def test_a_damaged_or_open_file_of_keys_opens_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="other users of this machine may write"):
         keys.read()
     (tmp_path / FILE_NAME).chmod(0o600)
-    for damaged in ("", "{", '{"format": 2, "keys": []}', '{"format": 1, "keys": [{"id": 1}]}', "[]"):
+    for damaged in ("", "{", '{"format": 3, "keys": []}', '{"format": 1, "keys": [{"id": 1}]}', "[]"):
         (tmp_path / FILE_NAME).write_text(damaged)
         with pytest.raises(ConfigError):
             keys.read()

@@ -19,6 +19,9 @@ def add(
     scope: Annotated[
         str, typer.Option("--scope", metavar="SCOPES", help="What it opens: ingest, predict, operate, admin; commas between.")
     ],
+    expires: Annotated[
+        str | None, typer.Option("--expires", metavar="DURATION", help="End by itself after so long, such as 90d or 12h.")
+    ] = None,
     config: ConfigFile = None,
     state: State = None,
     as_json: Json = False,
@@ -33,16 +36,22 @@ def add(
         headwater keys add shop-till --scope ingest
 
         headwater keys add web --scope ingest,predict --state .headwater --json
+
+        headwater keys add auditor --scope operate --expires 12h
     """
     from headwater.cli.output import console, print_json
+    from headwater.core.duration import parse_ms
     from headwater.serving.scopes import parse
 
-    key, text = _file(config, state).add(name, parse(scope, where="--scope"))
+    lasts_ms = None if expires is None else parse_ms(expires, where="--expires")
+    key, text = _file(config, state).add(name, parse(scope, where="--scope"), lasts_ms=lasts_ms)
     if as_json:
-        print_json({"id": key.id, "name": key.name, "scopes": key.scopes, "created": key.created, "key": text})
+        facts = {"id": key.id, "name": key.name, "scopes": key.scopes, "created": key.created, "expires": key.expires}
+        print_json({**facts, "key": text})
         return
     screen = console()
-    screen.print(f"{key.name} may {', '.join(key.scopes)}. Its key, which is shown only now:")
+    until = "" if key.expires is None else f" until {key.expires}"
+    screen.print(f"{key.name} may {', '.join(key.scopes)}{until}. Its key, which is shown only now:")
     print(text)
 
 
@@ -61,8 +70,8 @@ def list_(config: ConfigFile = None, state: State = None, as_json: Json = False)
     if as_json:
         print_json([{name: value for name, value in asdict(key).items() if name != "sha256"} for key in found])
         return
-    rows = [(key.name, key.id, ", ".join(key.scopes), key.created, key.revoked) for key in found]
-    table(("name", "id", "scopes", "created", "revoked"), rows)
+    rows = [(key.name, key.id, ", ".join(key.scopes), key.created, key.expires, key.revoked) for key in found]
+    table(("name", "id", "scopes", "created", "expires", "revoked"), rows)
 
 
 def revoke(

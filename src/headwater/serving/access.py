@@ -38,7 +38,7 @@ class Access:
         self._file, self._look_s, self.anonymous = keys, look_s, anonymous
         self._token = None if token is None else token.encode()
         self._stamp = None if keys is None else keys.stamp()
-        self._ring = Keyring([] if keys is None else keys.read())
+        self._ring = Keyring([], "") if keys is None else Keyring(keys.read(), keys.now())
         self._known: dict[bytes, Scopes] = {}
         self._look_at = monotonic() + look_s
 
@@ -78,15 +78,16 @@ class Access:
         raise unauthorized()
 
     def _look(self) -> None:
-        """Read the keys again where they have changed; where they cannot be read, none holds."""
+        """Read the keys again where they have changed, or one has ended; where they cannot be read, none holds."""
         assert self._file is not None
         self._look_at = monotonic() + self._look_s
-        if (stamp := self._file.stamp()) == self._stamp:
+        has_ended = bool(self._ring.until) and self._ring.until <= self._file.now()
+        if (stamp := self._file.stamp()) == self._stamp and not has_ended:
             return
-        self._stamp, self._ring = stamp, Keyring([])
+        self._stamp, self._ring = stamp, Keyring([], "")
         self._known.clear()
         try:
-            self._ring = Keyring(self._file.read())
+            self._ring = Keyring(self._file.read(), self._file.now())
         except (ConfigError, OSError) as error:
             _log.error("the keys cannot be read: none is accepted", exc_info=error)
 

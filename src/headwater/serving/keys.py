@@ -26,7 +26,8 @@ from headwater.core.errors import ConfigError, Fatal, nearest
 from headwater.serving.scopes import SCOPES, Scopes, granted
 
 FILE_NAME = "keys.json"
-_FORMAT = 1
+_FORMAT = 2
+_READABLE = (1, 2)  # in the first, no key ends by itself
 _SECRET_BYTES, _ID_BYTES = 32, 5
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _OTHERS_MAY_WRITE = 0o022
@@ -43,6 +44,7 @@ class Key:
         sha256: Hash of the whole key, hex.
         created: When, ISO 8601 in UTC.
         revoked: When it was revoked; None while it holds.
+        expires: When it ends by itself; None: never.
     """
 
     id: str
@@ -51,6 +53,11 @@ class Key:
     sha256: str
     created: str
     revoked: str | None = None
+    expires: str | None = None
+
+    def holds(self, now: str) -> bool:
+        """Whether it opens anything at this time."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
 
 
 class _Stored(msgspec.Struct, forbid_unknown_fields=True):
@@ -96,14 +103,14 @@ class KeyFile:
         except msgspec.MsgspecError:
             step = "Move it away and make new keys with `headwater keys add`."
             raise ConfigError("the file of keys is damaged", where=str(self._file), next_step=step) from None
-        if stored.format != _FORMAT:
+        if stored.format not in _READABLE:
             raise ConfigError(
                 "the file of keys has another format", where=str(self._file), expected=str(_FORMAT), got=str(stored.format)
             )
         return stored.keys
 
-    def add(self, name: str, scopes: Scopes) -> tuple[Key, str]:
-        """A new key and its text, which is not kept.
+    def add(self, name: str, scopes: Scopes, *, lasts_ms: int | None = None) -> tuple[Key, str]:
+        """A new key and its text, which is not kept; it ends by itself after `lasts_ms`, where that is given.
 
         Raises:
             ConfigError: The name is not usable, or a key that holds has it.
@@ -111,12 +118,13 @@ class KeyFile:
         if not _NAME.fullmatch(name):
             raise ConfigError("this name is not usable", where="keys", expected="a-z, 0-9, then also . _ -", got=name)
         with self._writing() as keys:
-            if any(key.name == name and key.revoked is None for key in keys):
+            if any(key.name == name and key.holds(self.now()) for key in keys):
                 step = f"Choose another name, such as {name}-2, or revoke the old one with `headwater keys revoke {name}`."
                 raise ConfigError("a key of this name is there already", where=name, next_step=step)
             id_ = _random(_ID_BYTES)
             text = f"hw_{id_}_{_random(_SECRET_BYTES)}"
-            key = Key(id_, name, tuple(sorted(scopes & SCOPES.keys())), _hash(text), self._now())
+            expires = None if lasts_ms is None else self.now(lasts_ms)
+            key = Key(id_, name, tuple(sorted(scopes & SCOPES.keys())), _hash(text), self.now(), expires=expires)
             keys.append(key)
         return key, text
 
@@ -128,14 +136,15 @@ class KeyFile:
         """
         with self._writing() as keys:
             for at, key in enumerate(keys):
-                if key.name == name and key.revoked is None:
-                    keys[at] = replace(key, revoked=self._now())
+                if key.name == name and key.holds(self.now()):
+                    keys[at] = replace(key, revoked=self.now())
                     return keys[at]
-            known = [key.name for key in keys if key.revoked is None]
+            known = [key.name for key in keys if key.holds(self.now())]
             raise Fatal("there is no key of this name that holds", where=name, next_step=nearest(name, known))
 
-    def _now(self) -> str:
-        return datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def now(self, ahead_ms: int = 0) -> str:
+        """The time now, or so much later, as keys have it: such texts sort by time."""
+        return datetime.fromtimestamp(self._clock.now_us() / 1e6 + ahead_ms / 1e3, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @contextmanager
     def _writing(self) -> Iterator[list[Key]]:
@@ -162,10 +171,15 @@ class KeyFile:
 
 
 class Keyring:
-    """The keys that hold, ready to be asked; as they were when it was made."""
+    """The keys that hold, ready to be asked; as they were when it was made.
 
-    def __init__(self, keys: list[Key]) -> None:
-        self._by_id = {key.id: key for key in keys if key.revoked is None}
+    Attributes:
+        until: When the first of them ends by itself; "" where none does.
+    """
+
+    def __init__(self, keys: list[Key], now: str) -> None:
+        self._by_id = {key.id: key for key in keys if key.holds(now)}
+        self.until = min((key.expires for key in self._by_id.values() if key.expires is not None), default="")
 
     def __len__(self) -> int:
         return len(self._by_id)
