@@ -6,10 +6,15 @@ A closed loop slows down with the server and so never offers more than it can do
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 _LENGTH = re.compile(rb"content-length: (\d+)")
 _RETRY = re.compile(rb"retry-after: (\d+)")
@@ -55,6 +60,60 @@ class Pool:
     def close(self) -> None:
         for _, writer in self._idle:
             writer.close()
+
+
+_BESIDE = """
+import json, socket, sys, threading, time
+port, requests, took, statuses = int(sys.argv[1]), open(sys.argv[2], "rb").read().split(b"\\0"), [], {}
+lock, ends = threading.Lock(), threading.Event()
+
+def ask():
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        stream = connection.makefile("rb")
+        while not ends.is_set():
+            with lock:
+                request = requests.pop()
+            began = time.perf_counter()
+            connection.sendall(request)
+            status, length = int(stream.readline()[9:12]), 0
+            while line := stream.readline().strip():
+                length = int(line[16:]) if line.startswith(b"content-length: ") else length
+            stream.read(length)
+            with lock:
+                statuses[status] = statuses.get(status, 0) + 1
+                if status == 200:
+                    took.append(time.perf_counter() - began)
+            ends.wait(0.01)
+
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads:
+    thread.start()
+print("asks", flush=True)
+sys.stdin.read()
+ends.set()
+for thread in threads:
+    thread.join()
+print(json.dumps({"took": sorted(took), "statuses": statuses}))
+"""
+
+
+class Beside:
+    """Eight patient callers in a process of their own, beside a crowd: how long those wait that are let in.
+
+    The crowd's own latencies say more of its client, which has as many requests under way as it can hold.
+    """
+
+    def __init__(self, port: int, requests: list[bytes], folder: Path) -> None:
+        file = folder / "requests"
+        file.write_bytes(b"\0".join(requests))
+        command = [sys.executable, "-c", _BESIDE, str(port), str(file)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout.readline() == "asks\n"
+
+    def ended(self) -> dict[str, Any]:
+        """Seconds of those let in, ascending, and how often each status came."""
+        out, _ = self._process.communicate("")
+        return json.loads(out)
 
 
 def request(path: str, body: bytes, content_type: str) -> bytes:
