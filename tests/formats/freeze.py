@@ -1,8 +1,8 @@
-"""Makes a small state directory and keeps it: `python tests/formats/freeze.py NAME`, once for each format that is released.
+"""Makes a small state directory and keeps it: `python tests/formats/freeze.py state-NAME`, once for each released format.
 
 What is kept is a compressed copy of log, state, registry and notices, and the answers of its model to a few questions, so that
 a later Headwater can be held against what this one said. Its signing key is kept too: it was made for this and signs nothing
-else.
+else. `python tests/formats/freeze.py beside-NAME` keeps what lies beside a state: keys and a ledger.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from headwater.app import App
 from headwater.core.batch import Text, concat, frame, single
 from headwater.core.clock import VirtualClock
 from headwater.log.open import open_log
+from headwater.planning.ledger import FILE_NAME as LEDGER
+from headwater.planning.ledger import Job, Ledger
 from headwater.runtime.checkpointing import restore
 from headwater.runtime.declared import load_app
 from headwater.runtime.learner import Learner
-from headwater.runtime.places import STATE
+from headwater.runtime.places import PLANNING, STATE
 from headwater.runtime.publishing import Publisher
 from headwater.runtime.served import served
 from headwater.runtime.settings import Settings
 from headwater.runtime.supervisor import claim_state
 from headwater.serving.answerer import ViewAnswerer
+from headwater.serving.keys import KeyFile
 from headwater.serving.protocol import Question
 from headwater.store.checkpoint import Checkpoints
 from headwater.store.memory_view import MemoryView
@@ -105,6 +108,30 @@ def freeze(name: str) -> Path:
     return made
 
 
+JOBS = [
+    Job(START_MS + i, "fit" if i % 2 else "gain", 100 * i, 0.5, 0.25 * i, "served", f"Refit: {i}.", "m", "full", 1.5 * i)
+    for i in range(7)
+]
+
+
+def freeze_beside(name: str) -> Path:
+    """Make keys and a ledger, and keep them with the keys' texts."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "state"
+        (place / PLANNING).mkdir(parents=True)
+        keys = KeyFile(place, VirtualClock(START_MS * 1000))
+        texts = {name: keys.add(name, frozenset({name}))[1] for name in ("ingest", "predict")}
+        keys.revoke("predict")
+        (place / "expected.json").write_text(json.dumps(texts))
+        with closing(Ledger(place / PLANNING / LEDGER)) as ledger:
+            for job in JOBS:
+                ledger.append(job)
+        made = FROZEN / f"{name}.tar.xz"
+        with tarfile.open(made, "w:xz") as archive:
+            archive.add(place, arcname=".")
+    return made
+
+
 if __name__ == "__main__":
-    made = freeze(sys.argv[1])
+    made = (freeze_beside if sys.argv[1].startswith("beside-") else freeze)(sys.argv[1])
     print(made, made.stat().st_size, "bytes")

@@ -13,21 +13,26 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from tests.formats.freeze import APP, CUT, END, FROZEN, answers, fold_on, settings_of
+from tests.formats.freeze import APP, CUT, END, FROZEN, JOBS, answers, fold_on, settings_of
 
 from headwater.core.errors import CorruptData, Fatal, WrongState
 from headwater.following.notices import Notices
 from headwater.log.open import open_log
 from headwater.log.soundness import check_environment
+from headwater.planning.ledger import FILE_NAME as LEDGER
+from headwater.planning.ledger import Ledger
 from headwater.registry.catalog import Catalog
 from headwater.runtime.checkpointing import Checkpointer, restore
 from headwater.runtime.declared import load_app
 from headwater.runtime.fold import Fold
-from headwater.runtime.places import FOLLOWING, STATE, STOPPED
+from headwater.runtime.places import FOLLOWING, PLANNING, STATE, STOPPED
 from headwater.runtime.supervisor import check_after_crash, claim_state
+from headwater.serving.keys import KeyFile, Keyring
+from headwater.serving.scopes import EVERYTHING
 from headwater.store.checkpoint import Checkpoints
 
-ALL = sorted(path.name for path in FROZEN.glob("*.tar.xz"))
+ALL = sorted(path.name for path in FROZEN.glob("state-*.tar.xz"))
+BESIDE = sorted(path.name for path in FROZEN.glob("beside-*.tar.xz"))
 NEWEST = ALL[-1]
 
 
@@ -66,6 +71,21 @@ def test_it_answers_as_it_did_and_folds_on(app, opened, name):
         assert fold.models[model].pending.canonical()["rows"].tobytes() == line.pending.canonical()["rows"].tobytes()
     with closing(Catalog(settings_of(place).registry_dir)) as catalog:
         assert len(catalog.list()) == 5  # three of `high` and two of `level`, some of them frozen, some new
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_keys_and_a_ledger_are_what_they_were_and_go_on(opened, name):
+    place = opened(name)
+    keys = KeyFile(place)
+    ring = Keyring(keys.read(), keys.now())
+    texts = json.loads((place / "expected.json").read_text())
+    assert [ring.scopes(texts["ingest"]), ring.scopes(texts["predict"])] == [{"ingest"}, None]
+    keys.add("more", EVERYTHING, lasts_ms=1000)
+    assert [key.name for key in keys.read()] == ["ingest", "predict", "more"]
+    for n in (len(JOBS), len(JOBS) + 1):
+        with closing(Ledger(place / PLANNING / LEDGER)) as ledger:
+            assert ledger.jobs() == [*JOBS, JOBS[0]][:n]
+            ledger.append(JOBS[0])
 
 
 def test_a_newer_app_file_is_refused(app, opened):
