@@ -36,7 +36,7 @@ class Asked:
 
     def run(self) -> None:
         with Client(self.url, patience_s=0) as client:
-            while not self.stop.is_set():
+            while not self.stop.wait(0.005):
                 try:
                     said = client.predict("late", {"flight_id": "f1"}, record=False)
                     self.seqs.append(int(said["version"].partition("@")[2]))
