@@ -40,12 +40,12 @@ def test_who_explores_a_quarter_is_hardly_ever_warned_and_who_explores_nothing_i
     best, n_warned = 0.9, {0.25: 0, 0.0: 0}
     rng = np.random.default_rng(0)
     for share in n_warned:
-        for _ in range(20_000):
+        for _ in range(5_000):
             asked = np.array([400, *rng.integers(20, 200, 3)])
             counts = np.array([np.pad(asked, (0, 6)), np.pad(rng.binomial(asked, [best, *[share * best] * 3]), (0, 6))])
             n_warned[share] += len(blind(counts)) > 0
-    assert n_warned[0.25] <= 10  # 2 are expected at the most
-    assert n_warned[0.0] == 20_000
+    assert n_warned[0.25] <= 5  # half a one is expected at the most
+    assert n_warned[0.0] == 5_000
 
 
 @pytest.mark.parametrize("sizes", [(1,), (7, 3), (100,)])

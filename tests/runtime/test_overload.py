@@ -21,7 +21,7 @@ from .conftest import SPEC, departure, until
 from .offering import Beside, Offered, closed, opened, request
 
 EVENTS = 200  # in a request
-OFFERED_S = 3.0
+OFFERED_S = 2.0
 MORE = 10
 MOST_MS = 10_000  # of who is let in: far beyond a quarter of a second, and far below what a queue of a crowd would cost
 MIB = 1 << 20
@@ -117,7 +117,7 @@ def test_ten_times_the_sustainable_rate(
     before = memory(gateway.pid)
     watch = Watch(running.url, gateway.pid)
     thread = threading.Thread(target=watch.run)
-    crowd, few = made(int(MORE * per_s * OFFERED_S)), made(1500)
+    crowd, few = made(int(MORE * per_s * OFFERED_S)), made(800)
     thread.start()
     beside = Beside(port, few, tmp_path)
     over: Offered = asyncio.run(opened(port, crowd, MORE * per_s))
