@@ -23,6 +23,7 @@ from headwater.faults.sandbox import Child, ChildFailed, fork, tail
 from headwater.runtime.gateway import run_gateway
 from headwater.runtime.process import learn, when_stdin_ends
 from headwater.runtime.settings import Settings
+from headwater.runtime.watchdog import lives
 from headwater.runtime.worker import Worker
 from headwater.serving.server import Running, bind
 from headwater.telemetry.logs import configure
@@ -132,10 +133,20 @@ class Processes:
     def pid(self, role: str) -> int:
         return self._members[role].child.pid
 
-    def is_alive(self, role: str) -> bool:
-        """Whether a process was started and has not ended."""
+    def is_alive(self, role: str, wait_s: float = 0.0) -> bool:
+        """Whether a process was started and has not ended, nor does so within some seconds."""
         member = self._members.get(role)
-        return member is not None and not select.select([member.child.life], [], [], 0)[0]
+        return member is not None and not select.select([member.child.life], [], [], wait_s)[0]
+
+    def watch(self, patience_s: float = 10.0) -> bool:
+        """Exchange a gateway that lives and answers nobody, as the supervisor's watchdog does; whether it was one."""
+        ends = time.monotonic() + patience_s
+        while self.is_alive(GATEWAY) and not lives("127.0.0.1", self.port, patience_s / 4):
+            if time.monotonic() > ends:
+                self.kill(GATEWAY)
+                self.start(GATEWAY)
+                return True
+        return False
 
     def kill(self, role: str) -> None:
         """SIGKILL; what it held is released when this returns."""

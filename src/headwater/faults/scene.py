@@ -12,6 +12,7 @@ from headwater.faults.processes import GATEWAY, LEARNER, Processes
 from headwater.faults.world import Line, Recipe, requests, shop
 
 MODEL = "slow"
+_ENDING_S = 2.0
 _ASKED = [{"order": "n1"}, {"order": "never-seen", "shop": "ash", "amount": 20.0, "weight": None}]
 
 
@@ -54,11 +55,24 @@ class Scene:
         """Whatever is wrong, predictions are answered."""
         with self.processes.caller() as caller:
             answer = caller.ask(MODEL, _ASKED)
-        if GATEWAY in self.processes.may_end and not self.processes.is_alive(GATEWAY):
+        if GATEWAY in self.processes.may_end and self._is_gone(answer):
             self.fired += 1
             self.tend()
         elif answer.status != OK or len(answer.content["predictions"]) != len(_ASKED):
             self.violations.append(f"a prediction is not answered: {answer}; {self.processes.printed(GATEWAY)}")
+
+    def _is_gone(self, answer: Answer) -> bool:
+        """Whether the gateway has ended, or hung and was exchanged, when it gave this answer or none."""
+        if answer.status:
+            return not self.processes.is_alive(GATEWAY)
+        return not self.processes.is_alive(GATEWAY, _ENDING_S) or self._watch()  # it hangs up before it is gone
+
+    def _watch(self) -> bool:
+        """Exchange a gateway that hangs, as the supervisor does; whoever was connected to it connects anew."""
+        is_exchanged = self.processes.watch()
+        if is_exchanged:
+            self.producer.close()
+        return is_exchanged
 
     def tend(self) -> None:
         """Start again what has ended, as the supervisor does; whoever was connected to it connects anew."""
@@ -70,6 +84,8 @@ class Scene:
     def settle(self) -> None:
         """The faults have ended: send the rest, and what is unsure again; let all come to rest, and audit what is on disk."""
         processes = self.processes
+        if GATEWAY in processes.may_end:
+            self.fired += self._watch()
         self.tend()
         for part in self.take(len(self.parts)):
             self.expect_stored(self.producer.send(part))

@@ -37,7 +37,7 @@ class Bounds:
     """
 
     wait_s: float = 0.25
-    few: int = 64
+    few: int = 16
     requests: int = 4096
     held_bytes: int = 256 << 20
 
