@@ -20,10 +20,10 @@ HANGS = """
 import threading
 from headwater.runtime.watchdog import tell_when_asked
 tell_when_asked()
-print("here", flush=True)
 lock = threading.Lock()
 def waits_for_ever():
     lock.acquire()
+    print("here", flush=True)
     lock.acquire()
 waits_for_ever()
 """
