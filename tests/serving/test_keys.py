@@ -87,6 +87,9 @@ def test_a_key_ends_by_itself_when_it_was_said_to(tmp_path: Path) -> None:
     with pytest.raises(Fatal, match="no key of this name"):
         keys.revoke("auditor")
     assert keys.add("auditor", EVERYTHING)[0].expires is None
+    for lasts_ms in (0, 999):
+        with pytest.raises(ConfigError, match=f"would never hold; expected at least 1s; got {lasts_ms} ms"):
+            keys.add("short", EVERYTHING, lasts_ms=lasts_ms)
 
 
 def test_a_file_of_the_format_before_is_read(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ _READABLE = (1, 2)  # in the first, no key ends by itself
 _SECRET_BYTES, _ID_BYTES = 32, 5
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _OTHERS_MAY_WRITE = 0o022
+_LEAST_MS = 1000  # times are kept in whole seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +114,15 @@ class KeyFile:
         """A new key and its text, which is not kept; it ends by itself after `lasts_ms`, where that is given.
 
         Raises:
-            ConfigError: The name is not usable, or a key that holds has it.
+            ConfigError: The name is not usable, a key that holds has it, or this one would never hold.
         """
         if not _NAME.fullmatch(name):
             raise ConfigError("this name is not usable", where="keys", expected="a-z, 0-9, then also . _ -", got=name)
+        if lasts_ms is not None and lasts_ms < _LEAST_MS:
+            step = "Leave the duration out for a key that does not end by itself."
+            raise ConfigError(
+                "such a key would never hold", where=name, expected="at least 1s", got=f"{lasts_ms} ms", next_step=step
+            )
         with self._writing() as keys:
             if any(key.name == name and key.holds(self.now()) for key in keys):
                 step = f"Choose another name, such as {name}-2, or revoke the old one with `headwater keys revoke {name}`."
